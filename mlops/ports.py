@@ -1,0 +1,423 @@
+"""The seams of the house: what the engine's driver asks of the outside, as Protocols.
+
+Adapters (``runtimes/``, ``stores/``) implement these and know nothing of one another; ``app``
+hands them in. One contract suite in ``tests/contract`` runs on every implementation of a port.
+The values that travel across a seam are defined here, next to the seam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, TypeAlias
+
+JsonObject: TypeAlias = dict[str, Any]  # the shape is botocore's model's, checked at run time
+
+
+# --- Clock -----------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """Time as the driver sees it, so that tests own it."""
+
+    def now(self) -> datetime:
+        """The present moment, aware, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards."""
+        ...
+
+
+# --- ContainerRuntime ------------------------------------------------------------------------
+
+
+class MountMode(StrEnum):
+    READ_ONLY = "read-only"
+    READ_WRITE = "read-write"
+    COPY_ON_WRITE = "copy-on-write"
+    """The job may write; the source stays as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A host folder or file shown to the job at an absolute path below ``/opt/ml``."""
+
+    source: Path
+    target: str
+    mode: MountMode
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """Everything a runtime needs to run one container of a job.
+
+    ``folder`` is the host folder that the job sees, writable, as ``/opt/ml``; the caller has
+    filled it (config files) and reads it afterwards (model, output). ``command`` is the
+    container's ENTRYPOINT when given (``ContainerEntrypoint``), else the image's own is used;
+    ``arguments`` follow it. ``log`` receives stdout and stderr, interleaved, as bytes come.
+    ``labels`` let a restarted gateway find what it left running.
+    """
+
+    name: str
+    image: str
+    folder: Path
+    log: Path
+    command: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutcome:
+    """How a container ended. ``exit_status`` is the process's own; a signal counts 128 + n."""
+
+    exit_status: int
+    stopped: bool = False
+    out_of_memory: bool = False
+
+
+class RunningJob(Protocol):
+    """One started container."""
+
+    def wait(self, timeout: float | None = None) -> JobOutcome | None:
+        """Wait until the job has ended and its log is whole; None when `timeout` seconds pass first.
+
+        When it returns an outcome, everything below the job's folder belongs to the caller's
+        user and nothing of the job (container, process, mount) is left.
+
+        Raises:
+            ExitStatusLost: the job is gone and its exit status cannot be had.
+        """
+        ...
+
+    def stop(self, grace_seconds: float = 10.0) -> None:
+        """Ask the job to end (SIGTERM), and end it (SIGKILL) after `grace_seconds`. Idempotent."""
+        ...
+
+
+class ContainerRuntime(Protocol):
+    """Runs job containers. Safe to use from several threads."""
+
+    @property
+    def name(self) -> str:
+        """``docker``, ``process`` or ``fake``."""
+        ...
+
+    @property
+    def gateway_host(self) -> str:
+        """The address under which a job reaches a server of this host."""
+        ...
+
+    def start(self, job: JobSpec) -> RunningJob:
+        """Start a job and return at once.
+
+        Raises:
+            ImageUnavailable: no local image stands for ``job.image``.
+            RuntimeUnavailable: the job cannot run here (the reason says why).
+            JobError: the container could not be created or started.
+        """
+        ...
+
+    def remove_leftovers(self, labels: Mapping[str, str]) -> Sequence[str]:
+        """End and remove every job that carries all `labels`; return their names."""
+        ...
+
+
+# --- ObjectStore -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object's head. ``etag`` has no quotes; ``metadata`` is the user's (``x-amz-meta-*``)."""
+
+    key: str
+    size: int
+    etag: str
+    last_modified: datetime
+    content_type: str = "binary/octet-stream"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class ObjectStore(Protocol):
+    """S3 as plain files, as far as jobs and services need it. Safe to use from several threads.
+
+    Keys are S3 keys; the store decides which file holds one. Every method raises NoSuchBucket,
+    NoSuchKey or InvalidKey where it applies.
+    """
+
+    def create_bucket(self, bucket: str) -> None:
+        """Make `bucket`; no error when it exists."""
+        ...
+
+    def put(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes | BinaryIO,
+        *,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> ObjectInfo:
+        """Write an object whole or not at all."""
+        ...
+
+    def adopt(self, bucket: str, key: str, file: Path) -> ObjectInfo:
+        """Move a finished file into the store, without a copy when it is on the same disk.
+
+        The file must not be open for writing anywhere; it is gone from its place afterwards.
+        """
+        ...
+
+    def head(self, bucket: str, key: str) -> ObjectInfo: ...
+
+    def open(self, bucket: str, key: str) -> BinaryIO:
+        """Open an object for reading; the bytes stay the same even if it is replaced meanwhile."""
+        ...
+
+    def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Every object whose key starts with `prefix`, in the order of the keys' UTF-8 bytes."""
+        ...
+
+    def folder_of(self, bucket: str, prefix: str) -> Path | None:
+        """The folder that holds exactly the objects below `prefix`, under their own names.
+
+        `prefix` counts as a folder whether or not it ends in ``/``. None where no folder is the
+        same as the prefix (it is an object itself or cuts through a name, or a key's file name
+        is not the key); the caller then links the objects into a folder of its own. The folder
+        belongs to the store: mount it copy-on-write, never write to it.
+        """
+        ...
+
+    def file_of(self, bucket: str, key: str) -> Path:
+        """The file that holds an object. Never write to it, and never hard-link it to a writer."""
+        ...
+
+    def delete(self, bucket: str, key: str) -> None: ...
+
+
+# --- StateStore ------------------------------------------------------------------------------
+
+
+class ExecutionStatus(StrEnum):
+    """botocore sagemaker ``PipelineExecutionStatus``."""
+
+    EXECUTING = "Executing"
+    STOPPING = "Stopping"
+    STOPPED = "Stopped"
+    FAILED = "Failed"
+    SUCCEEDED = "Succeeded"
+
+    @property
+    def ended(self) -> bool:
+        return self in (self.STOPPED, self.FAILED, self.SUCCEEDED)
+
+
+class StepStatus(StrEnum):
+    """botocore sagemaker ``StepStatus``."""
+
+    STARTING = "Starting"
+    EXECUTING = "Executing"
+    STOPPING = "Stopping"
+    STOPPED = "Stopped"
+    FAILED = "Failed"
+    SUCCEEDED = "Succeeded"
+
+    @property
+    def ended(self) -> bool:
+        return self in (self.STOPPED, self.FAILED, self.SUCCEEDED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineRecord:
+    name: str
+    arn: str
+    definition: str
+    role_arn: str
+    created_at: datetime
+    last_modified_at: datetime
+    display_name: str | None = None
+    description: str | None = None
+    max_parallel_steps: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionRecord:
+    """One run of a pipeline. ``definition`` is the text that it was started with."""
+
+    arn: str
+    id: str
+    pipeline_name: str
+    pipeline_arn: str
+    definition: str
+    parameters: Mapping[str, str]
+    """As given to StartPipelineExecution: names to strings, defaults not filled in."""
+    status: ExecutionStatus
+    display_name: str
+    started_at: datetime
+    last_modified_at: datetime
+    description: str | None = None
+    failure_reason: str | None = None
+    max_parallel_steps: int | None = None
+    client_request_token: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """One step of an execution.
+
+    ``metadata`` is botocore's ``PipelineExecutionStepMetadata``; ``outputs`` is what later steps
+    may refer to: the Describe answer of the step's job (or ``Outcome``, …). ``overhead_seconds``
+    is the wall time of the step less the time in which its job's own process ran.
+    """
+
+    execution_arn: str
+    name: str
+    type: str
+    status: StepStatus
+    started_at: datetime
+    position: int
+    """Order of start within the execution, from 0."""
+    ended_at: datetime | None = None
+    failure_reason: str | None = None
+    metadata: JsonObject = field(default_factory=dict)
+    outputs: JsonObject = field(default_factory=dict)
+    job_name: str | None = None
+    attempts: int = 1
+    cache_hit: bool = False
+    overhead_seconds: float = 0.0
+    log: str | None = None
+    """The whole log's path below the state folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in an execution. ``sequence`` counts from 1 within it."""
+
+    execution_arn: str
+    sequence: int
+    at: datetime
+    kind: str
+    """``execution`` or ``step``."""
+    data: JsonObject
+    """For a step: name, type, status, failure_reason, seconds, overhead_seconds, job_name, detail;
+    for an execution: status, failure_reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPackageGroupRecord:
+    name: str
+    arn: str
+    created_at: datetime
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPackageRecord:
+    """A version in a group. ``request`` is the CreateModelPackage request that made it."""
+
+    arn: str
+    group_name: str
+    version: int
+    approval_status: str
+    created_at: datetime
+    last_modified_at: datetime
+    request: JsonObject
+    approval_description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRecord:
+    name: str
+    arn: str
+    created_at: datetime
+    request: JsonObject
+
+
+class StateStore(Protocol):
+    """What the gateway knows, surviving kill -9: a method has returned means it is on disk.
+
+    Safe to use from several threads. ``transaction`` makes several calls one.
+    A ``get_*`` answers None for a thing that is not there.
+    """
+
+    def transaction(self) -> AbstractContextManager[None]: ...
+
+    def put_pipeline(self, pipeline: PipelineRecord) -> None: ...
+    def get_pipeline(self, name: str) -> PipelineRecord | None: ...
+    def list_pipelines(self) -> Sequence[PipelineRecord]: ...
+    def delete_pipeline(self, name: str) -> None: ...
+
+    def put_execution(self, execution: ExecutionRecord) -> None: ...
+    def get_execution(self, arn: str) -> ExecutionRecord | None: ...
+    def list_executions(
+        self,
+        pipeline_name: str | None = None,
+        *,
+        newest_first: bool = True,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Sequence[ExecutionRecord]: ...
+    def unfinished_executions(self) -> Sequence[ExecutionRecord]: ...
+
+    def put_step(self, step: StepRecord) -> None: ...
+    def list_steps(self, execution_arn: str) -> Sequence[StepRecord]:
+        """In the order of their start."""
+        ...
+
+    def append_event(
+        self, execution_arn: str, at: datetime, kind: str, data: JsonObject
+    ) -> Event: ...
+    def events_after(self, execution_arn: str, sequence: int) -> Sequence[Event]: ...
+
+    def put_model_package_group(self, group: ModelPackageGroupRecord) -> None: ...
+    def get_model_package_group(self, name: str) -> ModelPackageGroupRecord | None: ...
+    def list_model_package_groups(self) -> Sequence[ModelPackageGroupRecord]: ...
+    def delete_model_package_group(self, name: str) -> None: ...
+
+    def add_model_package(self, package: ModelPackageRecord) -> ModelPackageRecord:
+        """Store a new version; ``version`` and the number at the end of ``arn`` are given here."""
+        ...
+    def update_model_package(self, package: ModelPackageRecord) -> None: ...
+    def get_model_package(self, arn: str) -> ModelPackageRecord | None: ...
+    def list_model_packages(
+        self, group_name: str | None = None
+    ) -> Sequence[ModelPackageRecord]: ...
+    def delete_model_package(self, arn: str) -> None: ...
+
+    def put_model(self, model: ModelRecord) -> None: ...
+    def get_model(self, name: str) -> ModelRecord | None: ...
+    def list_models(self) -> Sequence[ModelRecord]: ...
+    def delete_model(self, name: str) -> None: ...
+
+    def get_tags(self, arn: str) -> Mapping[str, str]: ...
+    def set_tags(self, arn: str, tags: Mapping[str, str]) -> None: ...
+    def delete_tags(self, arn: str, keys: Sequence[str]) -> None: ...
+
+
+# --- ModelRegistry ---------------------------------------------------------------------------
+
+
+class ModelRegistry(Protocol):
+    """Where a RegisterModel or Model step puts its result: the SageMaker service's own operations.
+
+    Requests and answers are botocore's CreateModelPackage, DescribeModelPackage, CreateModel and
+    DescribeModel shapes. A RegisterModel step makes the group it names when that is missing.
+
+    Raises:
+        ServiceError: as the operation would answer.
+    """
+
+    def register(self, request: JsonObject) -> JsonObject:
+        """CreateModelPackage; returns the DescribeModelPackage answer of the new version."""
+        ...
+
+    def create_model(self, request: JsonObject) -> JsonObject:
+        """CreateModel; returns the DescribeModel answer."""
+        ...
