@@ -41,7 +41,9 @@ class MlopsError(Exception):
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, what: str, *, where: str | None = None, next_step: str | None = None) -> None:
+    def __init__(
+        self, what: str, *, where: str | None = None, next_step: str | None = None
+    ) -> None:
         self.what = what
         self.where = where
         self.next_step = next_step
@@ -81,8 +83,10 @@ class DefinitionError(UsageError):
     def __init__(self, problems: Sequence[Problem], *, next_step: str | None = None) -> None:
         self.problems = tuple(problems)
         count = len(self.problems)
-        head = "The pipeline definition has a problem" if count == 1 else (
-            f"The pipeline definition has {count} problems"
+        head = (
+            "The pipeline definition has a problem"
+            if count == 1
+            else (f"The pipeline definition has {count} problems")
         )
         super().__init__(
             "\n".join([head + ":", *(f"  - {problem}" for problem in self.problems)]),
@@ -102,7 +106,7 @@ class DataError(UsageError):
     pass
 
 
-class EnvironmentLacks(MlopsError):  # noqa: N818 - reads as the sentence it is
+class EnvironmentLacks(MlopsError):
     exit_code = 3
 
 
@@ -126,7 +130,7 @@ class DiskFull(EnvironmentLacks):
     pass
 
 
-class ExecutionFailed(MlopsError):  # noqa: N818
+class ExecutionFailed(MlopsError):
     pass
 
 

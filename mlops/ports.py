@@ -87,7 +87,7 @@ class RunningJob(Protocol):
     """One started container."""
 
     def wait(self, timeout: float | None = None) -> JobOutcome | None:
-        """Wait until the job has ended and its log is whole; None when `timeout` seconds pass first.
+        """Wait until the job has ended and its log is whole; None after `timeout` seconds.
 
         When it returns an outcome, everything below the job's folder belongs to the caller's
         user and nothing of the job (container, process, mount) is left.
@@ -384,6 +384,7 @@ class StateStore(Protocol):
     def add_model_package(self, package: ModelPackageRecord) -> ModelPackageRecord:
         """Store a new version; ``version`` and the number at the end of ``arn`` are given here."""
         ...
+
     def update_model_package(self, package: ModelPackageRecord) -> None: ...
     def get_model_package(self, arn: str) -> ModelPackageRecord | None: ...
     def list_model_packages(

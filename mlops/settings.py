@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Self, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from mlops.errors import SettingsError
 
@@ -97,7 +97,7 @@ class Settings:
         flags: Mapping[str, object] | None = None,
         environment: Mapping[str, str] = os.environ,
         folder: Path | None = None,
-    ) -> Self:
+    ) -> Settings:
         """Read the settings; a flag that is None counts as not given.
 
         Raises:
