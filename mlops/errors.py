@@ -8,7 +8,7 @@
     │   ├── TargetError                TARGET names nothing that gives a pipeline
     │   └── DataError                  a data file or its descriptor cannot be used
     ├── EnvironmentLacks           3   this machine lacks something that the run needs
-    │   ├── RuntimeUnavailable         no container engine, no namespaces, a job that cannot run here
+    │   ├── RuntimeUnavailable         no engine, no namespaces, or a job that cannot run here
     │   ├── ImageUnavailable           an image is neither here nor to be had
     │   ├── GatewayUnavailable         the gateway does not start, answer or match
     │   ├── PortInUse                  a fixed port is taken
