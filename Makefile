@@ -1,0 +1,54 @@
+# Everything a person types. `make local-run` and `make test` set up what they need by themselves.
+#
+#   ARGS     options for `mlops run`:      make local-run ARGS='-p MseThreshold=0.02 --runtime process'
+#   PYTEST   options for pytest:           make test PYTEST='tests/unit -x'
+#   PYTHON   the interpreter for .venv:    make setup PYTHON=python3.12
+
+.DEFAULT_GOAL := help
+.PHONY: help setup images local-run cloud-run test check check-check bench lock clean
+
+SHELL := /bin/bash
+VENV  := .venv
+BIN   := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS  ?=
+PYTEST ?=
+
+help:  ## Say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY)  ## Make .venv with everything in it
+
+$(READY): pyproject.toml constraints.txt scripts/setup
+	@PYTHON='$(PYTHON)' scripts/setup $(VENV)
+	@touch $@
+
+images: $(READY)  ## Build the container images that changed (BASE_IMAGE=… chooses the base)
+	@$(BIN)/mlops images build $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE))
+
+local-run: $(READY)  ## Run the pipeline here: raw data to a registered model
+	@$(BIN)/mlops run --build-images $(ARGS)
+
+cloud-run: $(READY)  ## Run the very same pipeline in your AWS account
+	@$(BIN)/mlops run --backend cloud $(ARGS)
+
+test: $(READY)  ## Run the test suite
+	@$(BIN)/pytest $(PYTEST)
+
+check: $(READY)  ## mypy strict, ruff, the import contract
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+check-check: $(READY)  ## Plant a fault for each checker and see that it is found
+	@scripts/check-check $(BIN)
+
+bench: $(READY)  ## Measure, side by side with the peers
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: $(READY)  ## Resolve constraints.txt anew from pyproject.toml
+	@scripts/lock $(BIN)
+
+clean:  ## Remove what was built here; the state folder stays (mlops clean removes it)
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
