@@ -14,6 +14,7 @@
     │   ├── PortInUse                  a fixed port is taken
     │   └── DiskFull                   nothing can be written
     ├── ExecutionFailed            1   the pipeline ran and did not succeed
+    ├── ResolveError               1   a reference, function or condition has no value at run time
     ├── JobError                   1   a job could not be run to an exit status
     │   └── ExitStatusLost             the job ended and nobody knows how: never a success
     ├── StoreError                 1   the object or state store refuses
@@ -131,6 +132,10 @@ class DiskFull(EnvironmentLacks):
 
 
 class ExecutionFailed(MlopsError):
+    pass
+
+
+class ResolveError(MlopsError):
     pass
 
 
