@@ -245,6 +245,8 @@ class PipelineRecord:
     display_name: str | None = None
     description: str | None = None
     max_parallel_steps: int | None = None
+    client_request_token: str | None = None
+    """The ClientRequestToken of the CreatePipeline that made it: the same again is no duplicate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -352,10 +354,15 @@ class StateStore(Protocol):
     def put_pipeline(self, pipeline: PipelineRecord) -> None: ...
     def get_pipeline(self, name: str) -> PipelineRecord | None: ...
     def list_pipelines(self) -> Sequence[PipelineRecord]: ...
-    def delete_pipeline(self, name: str) -> None: ...
+    def delete_pipeline(self, name: str) -> None:
+        """Delete a pipeline together with its executions, as DeletePipeline does in AWS."""
+        ...
 
     def put_execution(self, execution: ExecutionRecord) -> None: ...
     def get_execution(self, arn: str) -> ExecutionRecord | None: ...
+    def find_execution_by_token(
+        self, pipeline_name: str, client_request_token: str
+    ) -> ExecutionRecord | None: ...
     def list_executions(
         self,
         pipeline_name: str | None = None,
@@ -363,12 +370,19 @@ class StateStore(Protocol):
         newest_first: bool = True,
         limit: int | None = None,
         offset: int = 0,
+        started_after: datetime | None = None,
+        started_before: datetime | None = None,
     ) -> Sequence[ExecutionRecord]: ...
     def unfinished_executions(self) -> Sequence[ExecutionRecord]: ...
 
     def put_step(self, step: StepRecord) -> None: ...
     def list_steps(self, execution_arn: str) -> Sequence[StepRecord]:
         """In the order of their start."""
+        ...
+
+    def find_step_by_job(self, step_type: str, job_name: str) -> StepRecord | None: ...
+    def list_job_steps(self, step_type: str) -> Sequence[StepRecord]:
+        """Every step of a type that has made a job, the newest first."""
         ...
 
     def append_event(
@@ -382,7 +396,11 @@ class StateStore(Protocol):
     def delete_model_package_group(self, name: str) -> None: ...
 
     def add_model_package(self, package: ModelPackageRecord) -> ModelPackageRecord:
-        """Store a new version; ``version`` and the number at the end of ``arn`` are given here."""
+        """Store a new version; ``version`` and the number at the end of ``arn`` are given here.
+
+        Raises:
+            StoreError: the group does not exist.
+        """
         ...
 
     def update_model_package(self, package: ModelPackageRecord) -> None: ...

@@ -1,0 +1,1 @@
+"""The adapters that keep things: objects as plain files, state in SQLite."""
