@@ -81,6 +81,9 @@ class JobOutcome:
     exit_status: int
     stopped: bool = False
     out_of_memory: bool = False
+    process_seconds: float | None = None
+    """How long the job's own process ran, without what the runtime did before and after it; None
+    where the runtime cannot tell (then the time from ``start`` to the end of ``wait`` counts)."""
 
 
 class RunningJob(Protocol):

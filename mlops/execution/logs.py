@@ -1,0 +1,103 @@
+"""What a step's log says: its one-line result, its last lines, and its metrics."""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlops.ports import JsonObject
+
+DETAIL = b"detail: "
+TAIL_LINES = 20
+_TAIL_BYTES = 64 * 1024
+
+
+def last_detail(log: Path) -> str | None:
+    """The rest of the last line that starts with ``detail: ``; None where there is none."""
+    if not log.is_file() or log.stat().st_size == 0:
+        return None
+    with log.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        start = text.rfind(b"\n" + DETAIL) + 1
+        if start == 0 and text[: len(DETAIL)] != DETAIL:
+            return None
+        end = text.find(b"\n", start)
+        line = text[start + len(DETAIL) : end if end >= 0 else len(text)]
+    return line.decode("utf-8", "replace").strip()
+
+
+def last_lines(log: Path, count: int = TAIL_LINES) -> list[str]:
+    """The last `count` lines with something in them, without their line ends."""
+    if not log.is_file():
+        return []
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+        text = file.read().decode("utf-8", "replace")
+    # A progress bar redraws its line with \r: only what stood there last counts.
+    lines = (line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n"))
+    return [line for line in lines if line][-count:]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricDefinition:
+    """botocore sagemaker ``MetricDefinition``: the first group of `regex` is the value."""
+
+    name: str
+    regex: re.Pattern[str]
+
+
+def metric_definitions(algorithm: JsonObject) -> tuple[MetricDefinition, ...]:
+    """The ``MetricDefinitions`` of an AlgorithmSpecification.
+
+    Raises:
+        ValueError: a regular expression does not compile or has no group.
+    """
+    definitions = []
+    for given in algorithm.get("MetricDefinitions", ()):
+        try:
+            regex = re.compile(given["Regex"])
+        except re.error as error:
+            raise ValueError(
+                f"The regular expression of metric {given['Name']!r} is wrong: {error}"
+            ) from error
+        if regex.groups == 0:
+            raise ValueError(
+                f"The regular expression of metric {given['Name']!r} has no group for the value"
+            )
+        definitions.append(MetricDefinition(given["Name"], regex))
+    return tuple(definitions)
+
+
+def final_metrics(
+    log: Path, definitions: Sequence[MetricDefinition], at: float
+) -> list[JsonObject]:
+    """The last value of every metric found in the log, as ``FinalMetricDataList``."""
+    if not definitions or not log.is_file():
+        return []
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        values = _last_values(lines, definitions)
+    return [
+        {"MetricName": definition.name, "Value": values[definition.name], "Timestamp": at}
+        for definition in definitions
+        if definition.name in values
+    ]
+
+
+def _last_values(lines: Iterable[str], definitions: Sequence[MetricDefinition]) -> dict[str, float]:
+    values: dict[str, float] = {}
+    for line in lines:
+        for definition in definitions:
+            for match in definition.regex.finditer(line):
+                number = _number(match[1])
+                if number is not None:
+                    values[definition.name] = number
+    return values
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text is not None else None
+    except ValueError:
+        return None  # the service, too, passes over a match that is no number

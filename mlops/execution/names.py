@@ -1,0 +1,61 @@
+"""Names and ARNs as the service forms them.
+
+Seen in public answers of the service: job names are
+``pipelines-<execution id>-<step, shortened>-<10 random>``, execution ids 12 lower-case
+alphanumerics, display names ``execution-<epoch ms>``.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from mlops.ports import PipelineRecord
+
+_LOWER = string.ascii_lowercase + string.digits
+_MIXED = string.ascii_letters + string.digits
+LONGEST_STEP_PART = 20  # with the rest below the 63 characters of a job name
+
+
+def _random(alphabet: str, length: int) -> str:
+    return "".join(secrets.choice(alphabet) for _ in range(length))
+
+
+def new_execution_id() -> str:
+    return _random(_LOWER, 12)
+
+
+def execution_arn(pipeline: PipelineRecord, execution_id: str) -> str:
+    return f"{pipeline.arn}/execution/{execution_id}"
+
+
+def display_name(now: datetime) -> str:
+    return f"execution-{int(now.timestamp() * 1000)}"
+
+
+def new_job_name(execution_id: str, step: str) -> str:
+    """A name that fits the model's ``[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}``."""
+    part = re.sub(r"[^a-zA-Z0-9]+", "-", step)[:LONGEST_STEP_PART].strip("-") or "step"
+    return f"pipelines-{execution_id}-{part}-{_random(_MIXED, 10)}"
+
+
+def job_arn(pipeline_arn: str, kind: str, name: str) -> str:
+    """The ARN of a `kind` of thing (``training-job``) beside the pipeline's own."""
+    return f"{pipeline_arn.rsplit(':', 1)[0]}:{kind}/{name}"
+
+
+def split_s3_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of ``s3://bucket/key``; ValueError for anything else."""
+    parts = urlsplit(uri, allow_fragments=False)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise ValueError(f"{uri!r} is no s3:// address")
+    # A key may hold '?', which urlsplit takes for the start of a query.
+    return parts.netloc, uri.split("://", 1)[1].partition("/")[2]
+
+
+def timestamp(moment: datetime) -> float:
+    """A moment as the AWS JSON protocol writes it: seconds since the epoch."""
+    return round(moment.timestamp(), 3)

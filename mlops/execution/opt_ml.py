@@ -1,0 +1,209 @@
+"""The files and variables that a SageMaker job container finds: pure functions of the request.
+
+Sources: "How Amazon SageMaker AI Provides Training Information" and "How Amazon SageMaker
+Processing Configures Input and Output For Your Processing Container" (AWS documentation), and
+``sagemaker/local/image.py`` (``write_config_files``, ``write_processing_config_files``).
+Paths are relative to ``/opt/ml``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from mlops.ports import JsonObject
+
+BASE = "/opt/ml"
+PROCESSING_BASE = "/opt/ml/processing"
+CHECKPOINTS = "/opt/ml/checkpoints"
+HOST = "algo-1"
+NETWORK_INTERFACE = "eth0"
+GROUP = "homogeneousCluster"
+
+TRAINING_FOLDERS = ("input/config", "input/data", "model", "output/data", "checkpoints")
+PROCESSING_FOLDERS = ("config", "processing/input", "processing/output", "output")
+DEFAULT_MAXIMUM_SECONDS = 86_400  # of both kinds of job, when no StoppingCondition is given
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every container learns of where it runs."""
+
+    region: str
+    endpoint_url: str
+    """The gateway, as the container reaches it."""
+
+
+def scalar_text(value: object) -> str:
+    """A hyperparameter as the service hands it over: always a string.
+
+    SDK v2 sends strings; v3 sends bare numbers and booleans (as JSON spells them).
+    """
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def relative_to_base(path: str, base: str = BASE) -> PurePosixPath | None:
+    """`path` below ``/opt/ml`` as a relative path; None when it is not below `base`."""
+    pure = PurePosixPath(path)
+    if not pure.is_absolute() or ".." in pure.parts:
+        return None
+    if pure == PurePosixPath(base) or not pure.is_relative_to(base):
+        return None
+    return pure.relative_to(BASE)
+
+
+# --- training ----------------------------------------------------------------------------------
+
+
+def training_files(request: JsonObject) -> dict[str, str]:
+    """``/opt/ml/input/config/*.json`` of a CreateTrainingJob request."""
+    return {
+        "input/config/hyperparameters.json": _json(request.get("HyperParameters", {})),
+        "input/config/inputdataconfig.json": _json(_channels(request)),
+        "input/config/resourceconfig.json": _json(
+            _training_resources(request.get("ResourceConfig", {}))
+        ),
+    }
+
+
+def _channels(request: JsonObject) -> JsonObject:
+    default_mode = request.get("AlgorithmSpecification", {}).get("TrainingInputMode", "File")
+    return {
+        channel["ChannelName"]: _channel(channel, default_mode)
+        for channel in request.get("InputDataConfig", ())
+    }
+
+
+def _channel(channel: JsonObject, default_mode: str) -> JsonObject:
+    source = channel["DataSource"].get("S3DataSource", {})
+    described: JsonObject = {
+        "TrainingInputMode": channel.get("InputMode", default_mode),
+        "S3DistributionType": source.get("S3DataDistributionType", "FullyReplicated"),
+        "RecordWrapperType": channel.get("RecordWrapperType", "None"),
+    }
+    if "ContentType" in channel:
+        described["ContentType"] = channel["ContentType"]
+    return described
+
+
+def _training_resources(resources: JsonObject) -> JsonObject:
+    instance = resources.get("InstanceType", "local")
+    return {
+        "current_host": HOST,
+        "current_instance_type": instance,
+        "current_group_name": GROUP,
+        "hosts": [HOST],
+        "instance_groups": [
+            {"instance_group_name": GROUP, "instance_type": instance, "hosts": [HOST]}
+        ],
+        "network_interface_name": NETWORK_INTERFACE,
+    }
+
+
+def training_environment(
+    request: JsonObject, arn: str, surroundings: Surroundings
+) -> dict[str, str]:
+    """The variables of a training container; the request's own ``Environment`` wins."""
+    return {
+        **_common_environment(surroundings),
+        "TRAINING_JOB_NAME": request["TrainingJobName"],
+        "TRAINING_JOB_ARN": arn,
+        **request.get("Environment", {}),
+    }
+
+
+def training_command(request: JsonObject) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """ENTRYPOINT and arguments: ``ContainerEntrypoint``, or the image's own with ``train``."""
+    algorithm = request["AlgorithmSpecification"]
+    arguments = tuple(algorithm.get("ContainerArguments", ()))
+    entrypoint = tuple(algorithm.get("ContainerEntrypoint", ()))
+    return (entrypoint, arguments) if entrypoint else ((), ("train", *arguments))
+
+
+# --- processing --------------------------------------------------------------------------------
+
+
+def processing_files(request: JsonObject, arn: str) -> dict[str, str]:
+    """``/opt/ml/config/*.json`` of a CreateProcessingJob request."""
+    cluster = request["ProcessingResources"]["ClusterConfig"]
+    return {
+        "config/processingjobconfig.json": _json(_processing_job(request, arn)),
+        "config/resourceconfig.json": _json(
+            {
+                "current_host": HOST,
+                "current_instance_type": cluster.get("InstanceType", "local"),
+                "hosts": [HOST],
+                "network_interface_name": NETWORK_INTERFACE,
+            }
+        ),
+    }
+
+
+def _processing_job(request: JsonObject, arn: str) -> JsonObject:
+    application = request["AppSpecification"]
+    cluster = request["ProcessingResources"]["ClusterConfig"]
+    maximum = request.get("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_MAXIMUM_SECONDS})
+    return {
+        "ProcessingJobArn": arn,
+        "ProcessingJobName": request["ProcessingJobName"],
+        "AppSpecification": {
+            "ImageUri": application["ImageUri"],
+            "ContainerEntrypoint": application.get("ContainerEntrypoint"),
+            "ContainerArguments": application.get("ContainerArguments"),
+        },
+        "Environment": request.get("Environment", {}),
+        "ProcessingInputs": request.get("ProcessingInputs", []),
+        "ProcessingOutputConfig": {
+            "Outputs": request.get("ProcessingOutputConfig", {}).get("Outputs", []),
+            "KmsKeyId": request.get("ProcessingOutputConfig", {}).get("KmsKeyId"),
+        },
+        "ProcessingResources": {"ClusterConfig": {"VolumeKmsKeyId": None, **cluster}},
+        "RoleArn": request["RoleArn"],
+        "StoppingCondition": maximum,
+    }
+
+
+def processing_environment(
+    request: JsonObject, arn: str, surroundings: Surroundings
+) -> dict[str, str]:
+    """The variables of a processing container; the request's own ``Environment`` wins."""
+    return {
+        **_common_environment(surroundings),
+        "PROCESSING_JOB_NAME": request["ProcessingJobName"],
+        "PROCESSING_JOB_ARN": arn,
+        **request.get("Environment", {}),
+    }
+
+
+def processing_command(request: JsonObject) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """ENTRYPOINT (the image's own when empty) and arguments."""
+    application = request["AppSpecification"]
+    return (
+        tuple(application.get("ContainerEntrypoint", ())),
+        tuple(application.get("ContainerArguments", ())),
+    )
+
+
+# --- both --------------------------------------------------------------------------------------
+
+
+def _common_environment(surroundings: Surroundings) -> dict[str, str]:
+    return {
+        "AWS_REGION": surroundings.region,
+        "AWS_DEFAULT_REGION": surroundings.region,
+        "AWS_ENDPOINT_URL": surroundings.endpoint_url,
+        # The training toolkit (sagemaker-training) reads this one for its own downloads.
+        "S3_ENDPOINT_URL": surroundings.endpoint_url,
+        # Requests must be signed, by whom does not matter; without these boto3 asks the
+        # instance metadata service and waits for its time-outs.
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def _json(value: Mapping[str, Any] | Sequence[Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)
