@@ -1,0 +1,51 @@
+"""Where the command writes to, and the small forms that every command uses."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mlops.cli.view import MARKS
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console on stdout (or stderr). A pipe gets no colours, and as much width as it takes."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else 200
+    return Console(file=stream, width=width, highlight=False, soft_wrap=False)
+
+
+def marked(status: str) -> Text:
+    """A status with its mark and colour."""
+    mark, colour = MARKS.get(status, ("·", "white"))
+    return Text(f"{mark} {status}", style=colour)
+
+
+def table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+    """Print rows under column names; a name that starts with ``>`` is a column of numbers."""
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
+    for column in columns:
+        grid.add_column(
+            column.removeprefix(">"), justify="right" if column.startswith(">") else "left"
+        )
+    for row in rows:
+        grid.add_row(*row)
+    console.print(grid)
+
+
+def when(value: float | str | datetime | None) -> str:
+    """A moment in local time to the second; the argument is epoch seconds, ISO 8601 or aware."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if not isinstance(value, datetime):
+        value = datetime.fromtimestamp(value, tz=UTC)
+    return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,87 @@
+"""Follow an execution from its first event to its last, and tell a view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mlops.cli.view import DETAIL, RunView, StepLine
+
+if TYPE_CHECKING:
+    from mlops.gateway.client import GatewayClient
+
+ENDED = ("Succeeded", "Failed", "Stopped")
+WAIT_SECONDS = 10.0
+
+
+@dataclass
+class Follower:
+    """Turns the gateway's answers into calls on a view. Holds how far it has read."""
+
+    view: RunView
+    events_read: int = 0
+    offsets: dict[str, int] = field(default_factory=dict)
+    _tails: dict[str, str] = field(default_factory=dict)
+    """The last line of a log that has no end yet."""
+    _details: dict[str, str] = field(default_factory=dict)
+    _shown: set[str] = field(default_factory=set)
+
+    def follow(self, client: GatewayClient, execution_id: str) -> str:
+        """Until the execution has ended; returns its status."""
+        while True:
+            answer = client.follow(
+                execution_id, events=self.events_read, logs=self.offsets, wait=WAIT_SECONDS
+            )
+            self.take(answer)
+            if answer["status"] in ENDED and not answer["events"] and not answer["logs"]:
+                return str(answer["status"])
+
+    def take(self, answer: dict[str, Any]) -> None:
+        """Tell the view what an answer brings: starts, then logs, then ends."""
+        events = [event for event in answer["events"] if event["kind"] == "step"]
+        if answer["events"]:
+            self.events_read = answer["events"][-1]["sequence"]
+        for event in events:
+            self._start(event["data"])
+        for name, log in answer["logs"].items():
+            self._log(name, log)
+        for event in events:
+            self._end(event["data"])
+
+    def _start(self, data: dict[str, Any]) -> None:
+        if data["name"] not in self._shown and data["status"] in ("Starting", "Executing"):
+            self._shown.add(data["name"])
+            self.view.step_started(_line(data, ""))
+
+    def _log(self, name: str, log: dict[str, Any]) -> None:
+        self.offsets[name] = log["offset"]
+        *lines, self._tails[name] = (self._tails.get(name, "") + log["text"]).split("\n")
+        self._tell(name, lines)
+
+    def _tell(self, name: str, lines: list[str]) -> None:
+        # A carriage return redraws a line (progress bars do): what stands last is the line.
+        shown = [line.rstrip("\r").rpartition("\r")[2] for line in lines]
+        for line in shown:
+            if line.startswith(DETAIL):
+                self._details[name] = line.removeprefix(DETAIL)
+        if shown:
+            self.view.step_logged(name, shown)
+
+    def _end(self, data: dict[str, Any]) -> None:
+        if data["status"] not in ENDED:
+            return
+        if tail := self._tails.pop(data["name"], ""):
+            self._tell(data["name"], [tail])
+        self.view.step_ended(_line(data, self._details.get(data["name"], "")))
+
+
+def _line(data: dict[str, Any], detail: str) -> StepLine:
+    return StepLine(
+        name=data["name"],
+        type=data["type"],
+        status=data["status"],
+        seconds=data.get("seconds") or 0.0,
+        overhead_seconds=data.get("overhead_seconds") or 0.0,
+        detail=data.get("detail") or detail,
+        failure_reason=data.get("failure_reason") or "",
+    )

@@ -1,0 +1,122 @@
+"""The entry point: commands found by name, and the one place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import click
+
+from mlops import __version__
+from mlops.errors import DiskFull, MlopsError
+
+INTERRUPTED = 130
+
+# Name → where the command is. Order is the order of --help: the main job first.
+COMMANDS = {
+    "run": "mlops.cli.run:run",
+    "compile": "mlops.cli.run:compile_command",
+    "executions": "mlops.cli.executions:executions",
+    "models": "mlops.cli.models:models",
+    "images": "mlops.cli.images:images",
+    "up": "mlops.cli.gateway:up",
+    "down": "mlops.cli.gateway:down",
+    "status": "mlops.cli.gateway:status",
+    "doctor": "mlops.cli.doctor:doctor",
+    "clean": "mlops.cli.clean:clean",
+    "init": "mlops.cli.init:init",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mlops", message="%(prog)s %(version)s")
+def cli() -> None:
+    """The MLOps loop of Amazon SageMaker on this machine, and the same pipeline in AWS.
+
+    Exit codes: 0 succeeded, 1 the pipeline failed, 2 wrong usage or input, 3 the environment
+    lacks something, 130 interrupted.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit with its code; every error ends here, none in a traceback."""
+    try:
+        result = cli.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="mlops",
+            standalone_mode=False,
+        )
+        sys.stdout.flush()
+        code = result if isinstance(result, int) else 0
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        code = _fail("interrupted", INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except MlopsError as error:
+        code = _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has left (`mlops … | head`): nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except OSError as error:
+        code = _operating_system_error(error)
+    except Exception as error:  # noqa: BLE001 - the boundary: a fault of ours is told, not shown
+        code = _internal_error(error)
+    sys.exit(code)
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(click.style("error: ", fg="red", bold=True) + message, err=True)
+    return code
+
+
+def _operating_system_error(error: OSError) -> int:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        full = DiskFull(
+            "The disk is full",
+            where=error.filename and str(error.filename),
+            next_step="make room, for example with `mlops clean`, and run the command again",
+        )
+        return _fail(str(full), full.exit_code)
+    if isinstance(error, PermissionError):
+        return _fail(f"{error.strerror}: {error.filename}\n  next:  check whose file it is", 3)
+    return _internal_error(error)
+
+
+def _internal_error(error: Exception) -> int:
+    with NamedTemporaryFile(
+        "w", prefix="mlops-error-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.write("".join(traceback.format_exception(error)))
+    return _fail(
+        f"a fault in mlops itself: {type(error).__name__}: {error}\n"
+        f"  where: {Path(file.name)} has the traceback\n"
+        "  next:  report it with that file",
+        1,
+    )
+
+
+if __name__ == "__main__":
+    main()
