@@ -1,4 +1,4 @@
-"""The entry point: commands found by name, and the one place where an error becomes an exit code."""
+"""The entry point: commands by name, and the one place where an error becomes an exit code."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mlops.web.markup import Markup, element, join
 
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 158, 54, 38, 18, 8
-NAME_LENGTH = 17
+NAME_LENGTH = 15
 
 
 @dataclass(frozen=True, slots=True)

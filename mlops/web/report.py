@@ -148,7 +148,7 @@ def _time_line(details: Mapping[str, Any]) -> Markup:
         )
         for step in details["steps"]
     ]
-    legend = "The darker part of a bar is overhead: the step's time less its job's own."
+    legend = "The shaded start of a bar is overhead: the step's time less its job's own."
     return join([timings.draw(spans), element("p", legend, class_="legend")])
 
 

@@ -67,12 +67,11 @@ def _row(span: Span, number: int, scale: float) -> Markup:
     y = number * ROW + (ROW - BAR) / 2
     x = NAME_WIDTH + span.start * scale
     whole = max(2.0, span.seconds * scale)
+    name = shortened(span.name, NAME_LENGTH)
     overhead = min(whole, span.overhead * scale)
     return element(
         "g",
-        element(
-            "title", f"{span.name}: {span.seconds:.2f} s, of it {span.overhead:.2f} s overhead"
-        ),
+        element("title", f"{span.name}: {span.seconds:.2f} s, {span.overhead:.2f} s overhead"),
         element(
             "text", shortened(span.name, NAME_LENGTH), x=NAME_WIDTH - 12, y=y + 12, class_="name"
         ),
