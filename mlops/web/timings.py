@@ -72,9 +72,7 @@ def _row(span: Span, number: int, scale: float) -> Markup:
     return element(
         "g",
         element("title", f"{span.name}: {span.seconds:.2f} s, {span.overhead:.2f} s overhead"),
-        element(
-            "text", shortened(span.name, NAME_LENGTH), x=NAME_WIDTH - 12, y=y + 12, class_="name"
-        ),
+        element("text", name, x=NAME_WIDTH - 12, y=y + 12, class_="name"),
         element("rect", x=x, y=y, width=whole, height=BAR, rx=3, class_="bar"),
         element("rect", x=x, y=y, width=overhead, height=BAR, rx=3, class_="overhead"),
         element("text", f"{span.seconds:.1f} s", x=x + whole + 6, y=y + 12, class_="seconds"),
