@@ -1,0 +1,131 @@
+"""The one door to boto3: how a session is made, and what is done with S3 outside a job.
+
+Two kinds of session. `gateway_session` talks to the local gateway and to nothing else: it needs
+no credentials and looks neither at the user's profiles nor at AWS_* variables, which could name
+a real account. `cloud_session` is the user's own, by boto3's ordinary chain.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from mlops.assets import Asset
+from mlops.errors import DataError
+
+S3Client: TypeAlias = Any  # boto3 makes its clients' classes at run time
+
+LOCAL_ACCESS_KEY = "mlops-local"
+"""The gateway takes any key; it reads only the service's name from a request's signature."""
+
+
+class GatewaySession(boto3.session.Session):
+    """A boto3 session whose every client and resource talks to one endpoint URL."""
+
+    def __init__(self, endpoint_url: str, region: str) -> None:
+        self.endpoint_url = endpoint_url
+        super().__init__(
+            aws_access_key_id=LOCAL_ACCESS_KEY,
+            aws_secret_access_key=LOCAL_ACCESS_KEY,
+            region_name=region,
+            botocore_session=_isolated_core(),
+        )
+
+    def client(self, service_name: Any, *args: Any, **options: Any) -> Any:
+        return super().client(service_name, *args, **self._here(options))
+
+    def resource(self, service_name: Any, *args: Any, **options: Any) -> Any:
+        return super().resource(service_name, *args, **self._here(options))
+
+    def _here(self, options: dict[str, Any]) -> dict[str, Any]:
+        # The SDK gives STS its public address; here no address but the gateway's counts.
+        return options | {"endpoint_url": self.endpoint_url}
+
+
+def gateway_session(endpoint_url: str, region: str) -> GatewaySession:
+    """A session for the gateway at `endpoint_url`; making it sends nothing."""
+    return GatewaySession(endpoint_url, region)
+
+
+def cloud_session(region: str) -> boto3.session.Session:
+    """A session for the user's account, with the credentials that boto3 finds."""
+    return boto3.session.Session(region_name=region)
+
+
+def _isolated_core() -> botocore.session.Session:
+    """A botocore session that reads no AWS_* variable, no profile and no proxy variable."""
+    variables = {
+        name: (config_name, None, default, conversion)
+        for name, (config_name, _, default, conversion) in (
+            botocore.session.Session.SESSION_VARIABLES.items()
+        )
+    }
+    core = botocore.session.Session(session_vars=variables)
+    core.set_config_variable("config_file", os.devnull)
+    core.set_config_variable("credentials_file", os.devnull)
+    core.set_default_client_config(
+        Config(
+            proxies={},
+            s3={"addressing_style": "path"},
+            retries={"mode": "standard", "total_max_attempts": 3},
+        )
+    )
+    return core
+
+
+def ensure_bucket(s3: S3Client, bucket: str) -> None:
+    """Make `bucket` in the client's region unless the caller owns it already."""
+    region = s3.meta.region_name
+    place: Any = {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    try:
+        s3.create_bucket(Bucket=bucket, **({} if region == "us-east-1" else place))
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":
+            raise
+
+
+def upload(s3: S3Client, assets: Iterable[Asset]) -> list[Asset]:
+    """Send what is not there yet; return what was sent.
+
+    A key holds its content's checksum, so an object that exists is the right one.
+
+    Raises:
+        DataError: a file that is to be sent is not here.
+    """
+    return [asset for asset in assets if not _exists(s3, asset) and _send(s3, asset)]
+
+
+def _exists(s3: S3Client, asset: Asset) -> bool:
+    try:
+        s3.head_object(Bucket=asset.bucket, Key=asset.key)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            return False
+        raise
+    return True
+
+
+def _send(s3: S3Client, asset: Asset) -> bool:
+    if isinstance(asset.source, Path):
+        if not asset.source.is_file():
+            raise _missing(asset.source, asset.origin)
+        s3.upload_file(str(asset.source), asset.bucket, asset.key)
+    else:
+        s3.put_object(Bucket=asset.bucket, Key=asset.key, Body=asset.source)
+    return True
+
+
+def _missing(file: Path, origin: str | None) -> DataError:
+    step = "put the file there, or give its path with --data-file"
+    return DataError(
+        f"The file {file.name} is not here",
+        where=str(file),
+        next_step=f"{step}; it comes from {origin}" if origin else step,
+    )

@@ -1,0 +1,1 @@
+"""SDK adapters: sessions whose clients point at the gateway."""
