@@ -1,0 +1,5 @@
+"""The object store: S3 as plain files."""
+
+from mlops.stores.objects.store import FileObjectStore
+
+__all__ = ["FileObjectStore"]
