@@ -1,0 +1,305 @@
+"""Jobs as Linux processes, where no Docker engine answers.
+
+Each job is a supervisor (`supervisor.py`) and its child. With namespaces the job has an `/opt/ml`
+of its own, as in a container; without them the rule in `process_plain` decides which jobs can
+run. It is no security boundary: a job is a process of the caller and sees the caller's files.
+
+A job's files besides its folder are in `<store>/runtime/process/<job>-<random>/`: its labels, its
+home and temporary folder, the scratch of its overlays, and `status.json` once it has ended. The
+folder goes when the job has been seen to its end, here or by `remove_leftovers`.
+"""
+
+from __future__ import annotations
+
+import json
+import marshal
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from mlops.errors import ExitStatusLost, JobError, MlopsError, RuntimeUnavailable
+from mlops.ports import JobOutcome, JobSpec, Mount
+from mlops.runtimes.layout import OPT_ML, os_error, prepare, remove_tree
+from mlops.runtimes.materialise import dematerialise, materialise
+from mlops.runtimes.namespaces import SUPERVISOR, Isolation, Namespaces, probe_namespaces
+from mlops.runtimes.passed_on import network_environment, pip_configuration
+from mlops.runtimes.process_images import find_image
+from mlops.runtimes.process_plain import check_runs_plain, plain_environment, rewritten
+from mlops.runtimes.process_tree import JOB_VARIABLE, kill_marked
+from mlops.runtimes.watched import WatchedJob
+from mlops.settings import Settings
+
+
+class ProcessRuntime:
+    """Runs jobs as processes of the caller. Implements `mlops.ports.ContainerRuntime`.
+
+    Args:
+        settings: the image table, and the state folder that holds the jobs' own files.
+        namespaces: what this machine allows; by default it is tried out before the first job.
+    """
+
+    name = "process"
+    gateway_host = "127.0.0.1"
+
+    def __init__(self, settings: Settings, *, namespaces: Namespaces | None = None) -> None:
+        self._settings = settings
+        self._given = namespaces
+        self._root = settings.store.absolute() / "runtime/process"
+        self._running: dict[str, ProcessJob] = {}
+        self._lock = threading.Lock()
+
+    @cached_property
+    def namespaces(self) -> Namespaces:
+        """What this machine allows, and why not more."""
+        return self._given or probe_namespaces(self._root)
+
+    def start(self, job: JobSpec) -> ProcessJob:
+        """As `mlops.ports.ContainerRuntime.start`."""
+        image = find_image(job.image, self._settings)
+        argv = (*job.command, *job.arguments)
+        if not argv:
+            raise RuntimeUnavailable(
+                f"Job {job.name} names no command, and only the image {job.image} knows its own",
+                next_step="give the job a ContainerEntrypoint, or run it with --runtime docker",
+            )
+        run = self._root / f"{job.name}-{uuid4().hex[:12]}"
+        environment = self._environment(job, run, image.search_path)
+        plain = self.namespaces.isolation is Isolation.NONE
+        if plain:
+            check_runs_plain(job, environment["PATH"], self.namespaces.reason)
+            argv = rewritten(argv, job.folder)
+            environment = plain_environment(environment, job.folder)
+        else:
+            _check_not_hidden(run, job.log, *image.path)
+        mounts = prepare(job)
+        try:
+            _make_run_folder(run, job)
+            if plain:
+                materialise(job.folder, mounts)
+            process = _launch(self._plan(job, run, argv, environment, mounts))
+            running = ProcessJob(job.name, process, run, self._forget)
+        except OSError as error:
+            _clear_away(run, job.folder, mounts if plain else ())
+            raise os_error(error, f"Job {job.name} cannot be started") from error
+        return self._begin(running, job, mounts if plain else ())
+
+    def _begin(self, running: ProcessJob, job: JobSpec, copies: Sequence[Mount]) -> ProcessJob:
+        running.copies = (job.folder, tuple(copies))
+        problem = running.problem_at_start()
+        if problem is not None:
+            running.abandon()
+            raise problem
+        with self._lock:
+            self._running[running.id] = running
+        running.watch()
+        return running
+
+    def remove_leftovers(self, labels: Mapping[str, str]) -> Sequence[str]:
+        """As `mlops.ports.ContainerRuntime.remove_leftovers`."""
+        names = []
+        for file in sorted(self._root.glob("*/job.json")):
+            try:
+                record = json.loads(file.read_text(encoding="utf-8"))
+            except (FileNotFoundError, json.JSONDecodeError):
+                continue  # just ended, or its gateway was killed before the job was started
+            if labels.items() <= record["labels"].items():
+                self._remove(file.parent)
+                names.append(record["name"])
+        return names
+
+    def _remove(self, run: Path) -> None:
+        with self._lock:
+            running = self._running.get(run.name)
+        if running is not None:
+            running.stop(0)
+            running.wait()
+            return
+        kill_marked(run.name)
+        remove_tree(run)
+
+    def _forget(self, id: str) -> None:  # noqa: A002 - what it is
+        with self._lock:
+            self._running.pop(id, None)
+
+    def _environment(self, job: JobSpec, run: Path, search_path: str) -> dict[str, str]:
+        return {
+            "PATH": search_path,
+            "LANG": "C.UTF-8",
+            "HOME": str(run / "home"),
+            "TMPDIR": str(run / "tmp"),
+            "PYTHONUNBUFFERED": "1",  # as our images do: logs are read as they come
+            **network_environment(os.environ, self.gateway_host),
+            **pip_configuration(),
+            **job.environment,
+            JOB_VARIABLE: run.name,
+        }
+
+    def _plan(
+        self,
+        job: JobSpec,
+        run: Path,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        mounts: Sequence[Mount],
+    ) -> dict[str, Any]:
+        return {
+            "run": str(run),
+            "folder": str(job.folder.resolve()),
+            "log": str(job.log.absolute()),
+            "cwd": str(run / "home"),
+            "argv": list(argv),
+            "environment": dict(environment),
+            "isolation": str(self.namespaces.isolation),
+            "overlay": self.namespaces.overlay_problem is None,
+            "mounts": [
+                (str(mount.source.resolve()), mount.target[len(OPT_ML) :], str(mount.mode))
+                for mount in mounts
+            ],
+        }
+
+
+class ProcessJob(WatchedJob):
+    """A job's supervisor, as its gateway sees it."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes], run: Path, forget: Any) -> None:
+        super().__init__(name)
+        self.id = run.name
+        self.copies: tuple[Path, tuple[Mount, ...]] = (run, ())
+        self._process = process
+        self._run = run
+        self._forget = forget
+        self._control = threading.Lock()
+
+    def problem_at_start(self) -> MlopsError | None:
+        """Wait until the job's program runs; the error that says why it does not."""
+        assert self._process.stdout is not None
+        with self._process.stdout as pipe:
+            kind, _, text = pipe.read().decode(errors="replace").partition("\n")
+        if kind == "started":
+            return None
+        self._close()
+        if kind == "command":
+            return JobError(
+                f"The command of job {self.name} cannot be run: {text}",
+                next_step="check the job's ContainerEntrypoint and what its image has",
+            )
+        word, _, number = kind.partition(" ")
+        if word == "setup":
+            error = OSError(int(number), text)
+            return os_error(error, f"Job {self.name} cannot be started")
+        return JobError(f"The supervisor of job {self.name} failed: {self._last_words()}")
+
+    def abandon(self) -> None:
+        """Clear away a job that did not start."""
+        self._close()
+        self._last_words()
+        self._process.wait()
+        _clear_away(self._run, *self.copies)
+
+    def _finish(self) -> JobOutcome:
+        try:
+            words = self._last_words()
+            self._process.wait()
+            self._close()
+            return self._outcome(words)
+        finally:
+            _clear_away(self._run, *self.copies)
+            self._forget(self.id)
+
+    def _outcome(self, words: str) -> JobOutcome:
+        try:
+            status = json.loads((self._run / "status.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            kill_marked(self.id)  # its supervisor died before it could
+            raise ExitStatusLost(
+                f"Job {self.name} ended and its exit status is lost: its supervisor died"
+                f" ({self._process.returncode})",
+                where=words or None,
+                next_step="run it again; see whether something kills processes here",
+            ) from None
+        return JobOutcome(
+            exit_status=status["exit_status"],
+            stopped=self._stop_requested.is_set(),
+            out_of_memory=status["out_of_memory"],
+        )
+
+    def _last_words(self) -> str:
+        """What the supervisor says when it fails itself; ends when the supervisor does."""
+        assert self._process.stderr is not None
+        if self._process.stderr.closed:
+            return ""
+        with self._process.stderr as pipe:
+            return pipe.read().decode(errors="replace").strip()[-1000:]
+
+    def _terminate(self) -> None:
+        self._command(b"T")
+
+    def _kill(self) -> None:
+        self._command(b"K")
+
+    def _command(self, command: bytes) -> None:
+        assert self._process.stdin is not None
+        with self._control:
+            if not self._process.stdin.closed:
+                try:
+                    os.write(self._process.stdin.fileno(), command)
+                except BrokenPipeError:
+                    return  # it has ended
+
+    def _close(self) -> None:
+        assert self._process.stdin is not None
+        with self._control:
+            self._process.stdin.close()
+
+
+def _launch(plan: dict[str, Any]) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", str(SUPERVISOR)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        env={"PATH": os.defpath, JOB_VARIABLE: plan["environment"][JOB_VARIABLE]},
+        start_new_session=True,  # a Ctrl-C at the terminal is for the command to handle
+    )
+    blob = marshal.dumps(plan)
+    assert process.stdin is not None
+    message = memoryview(len(blob).to_bytes(8, "big") + blob)
+    try:
+        while message:
+            message = message[process.stdin.write(message) or 0 :]
+    except BrokenPipeError:
+        pass  # it has died already: the start finds out, with its last words
+    return process
+
+
+def _make_run_folder(run: Path, job: JobSpec) -> None:
+    for name in ("home", "tmp", "root", "scratch"):
+        (run / name).mkdir(parents=True)
+    record = {"name": job.name, "labels": dict(job.labels)}
+    (run / "job.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+def _clear_away(run: Path, folder: Path, copies: Sequence[Mount]) -> None:
+    try:
+        dematerialise(folder, copies)
+        if run.exists():
+            remove_tree(run)
+    except OSError as error:
+        raise os_error(error, "A job's temporary files cannot be removed") from error
+
+
+def _check_not_hidden(*paths: Path) -> None:
+    for path in (*paths, Path(sys.prefix)):
+        if path.is_relative_to(OPT_ML):
+            raise RuntimeUnavailable(
+                f"The job's own {OPT_ML} would hide what it needs itself",
+                where=str(path),
+                next_step=f"keep the project, its environment and its store outside {OPT_ML}",
+            )
