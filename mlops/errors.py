@@ -15,6 +15,7 @@
     │   └── DiskFull                   nothing can be written
     ├── ExecutionFailed            1   the pipeline ran and did not succeed
     ├── ResolveError               1   a reference, function or condition has no value at run time
+    ├── ImpossibleMove             1   the engine was told what cannot be: a defect of its driver
     ├── JobError                   1   a job could not be run to an exit status
     │   └── ExitStatusLost             the job ended and nobody knows how: never a success
     ├── StoreError                 1   the object or state store refuses
@@ -136,6 +137,10 @@ class ExecutionFailed(MlopsError):
 
 
 class ResolveError(MlopsError):
+    pass
+
+
+class ImpossibleMove(MlopsError):
     pass
 
 

@@ -1,0 +1,27 @@
+"""The step types. A new one is a file here and a line below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mlops.definition.steps.base import Step, StepType
+from mlops.definition.steps.condition import ConditionStep
+from mlops.definition.steps.fail import FailStep
+from mlops.definition.steps.model import ModelStep
+from mlops.definition.steps.processing import ProcessingStep
+from mlops.definition.steps.register_model import RegisterModelStep
+from mlops.definition.steps.training import TrainingStep
+from mlops.definition.steps.unsupported import UnsupportedStep
+
+RUNNABLE: Mapping[StepType, type[Step]] = {
+    StepType.PROCESSING: ProcessingStep,
+    StepType.TRAINING: TrainingStep,
+    StepType.CONDITION: ConditionStep,
+    StepType.FAIL: FailStep,
+    StepType.REGISTER_MODEL: RegisterModelStep,
+    StepType.MODEL: ModelStep,
+}
+
+STEP_KINDS: Mapping[StepType, type[Step]] = {
+    kind: RUNNABLE.get(kind, UnsupportedStep) for kind in StepType
+}

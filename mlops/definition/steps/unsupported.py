@@ -1,0 +1,27 @@
+"""The step types that are known by name and cannot run here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mlops.definition.fields import Fields
+from mlops.definition.steps.base import ANY_MEMBER, CommonValues, Step, StepReader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnsupportedStep(Step):
+    """Read for its name and its references, so that all other problems are found with it."""
+
+    MEMBERS: ClassVar[tuple[str, ...]] = (ANY_MEMBER,)
+    NEEDS_ARGUMENTS: ClassVar[bool] = False
+
+    @classmethod
+    def read(cls, common: CommonValues, fields: Fields, reader: StepReader) -> Step:
+        fields.refuse(
+            "Type",
+            f"The step {common['name']!r} has the type {common['type']}, which cannot run here "
+            "yet; take the step out of the pipeline, or run the pipeline in SageMaker",
+        )
+        # Not the bare super(): a dataclass with slots is another class than the one being defined.
+        return super(UnsupportedStep, cls).read(common, fields, reader)

@@ -1,0 +1,240 @@
+"""The state machine of one execution: it says what runs next, and takes what became of it.
+
+Pure: no clock, no threads, no IO. The driver owns those, and calls from one thread at a time.
+
+    waiting ──► ready ──► running ──► succeeded
+       │                     ├──────► failed
+       └──► skipped          └──────► stopped
+
+A step is ready once all steps that it waits for have succeeded; a step nested in a condition step
+waits for that one too, and needs its outcome. The branch that is not taken is skipped, and so is
+everything that waits for a skipped step.
+
+The first failure, and a request to stop, keep every further step from starting. Steps that run go
+on after a failure until they end by themselves; after a request to stop the driver stops them.
+
+Each move costs the edges of the step it concerns, so a whole execution costs steps plus edges.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+from enum import StrEnum
+
+from mlops.definition import DependencyGraph, PipelineDefinition, Step
+from mlops.errors import ImpossibleMove, UsageError
+
+FAILURE_REASON = "Step failure: One or multiple steps failed."
+"""What the service says of every execution that failed."""
+
+
+class StepState(StrEnum):
+    WAITING = "waiting"
+    READY = "ready"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    SKIPPED = "skipped"
+
+
+class RunStatus(StrEnum):
+    """The values of the service's ``PipelineExecutionStatus``."""
+
+    EXECUTING = "Executing"
+    STOPPING = "Stopping"
+    STOPPED = "Stopped"
+    FAILED = "Failed"
+    SUCCEEDED = "Succeeded"
+
+    @property
+    def ended(self) -> bool:
+        return self in (self.STOPPED, self.FAILED, self.SUCCEEDED)
+
+
+def dependencies(definition: PipelineDefinition) -> DependencyGraph:
+    """Which step waits for which: ``DependsOn``, references, and nesting. Without cycles."""
+    return definition.graph
+
+
+class ExecutionState:
+    """Where one execution stands.
+
+    An execution that was interrupted is restored by replaying its moves on a new state.
+
+    Args:
+        definition: what to run.
+        max_parallel_steps: ``MaxParallelExecutionSteps``; None lets every ready step start.
+
+    Raises:
+        UsageError: ``max_parallel_steps`` is below 1.
+    """
+
+    def __init__(
+        self, definition: PipelineDefinition, *, max_parallel_steps: int | None = None
+    ) -> None:
+        if max_parallel_steps is not None and max_parallel_steps < 1:
+            raise UsageError(
+                f"MaxParallelExecutionSteps is {max_parallel_steps}, it must be at least 1",
+                next_step="give a number from 1, or none to let all ready steps run",
+            )
+        self._definition = definition
+        self._graph = dependencies(definition)
+        self._limit = max_parallel_steps
+        names = self._graph.names
+        self._order = {name: position for position, name in enumerate(names)}
+        self._states = dict.fromkeys(names, StepState.WAITING)
+        self._unmet = {name: len(self._graph.after[name]) for name in names}
+        self._ready: list[int] = []  # positions, sorted: the order of the document decides
+        self._running: dict[str, None] = {}  # in the order of their start
+        self._reasons: dict[str, str] = {}
+        self._stop_requested = False
+        self._failed = False
+        for name in names:
+            self._make_ready_if_met(name)
+
+    # --- What the driver asks ---------------------------------------------------------------
+
+    def ready(self) -> tuple[Step, ...]:
+        """The steps to start now, in the order of the document, as many as may run at once."""
+        if self._failed or self._stop_requested:
+            return ()
+        free = None if self._limit is None else self._limit - len(self._running)
+        names = self._graph.names
+        return tuple(self._definition.step(names[position]) for position in self._ready[:free])
+
+    @property
+    def status(self) -> RunStatus:
+        halted = self._failed or self._stop_requested
+        if self._running or (self._ready and not halted):
+            return RunStatus.STOPPING if self._stop_requested else RunStatus.EXECUTING
+        if self._failed:
+            return RunStatus.FAILED
+        return RunStatus.STOPPED if self._stop_requested else RunStatus.SUCCEEDED
+
+    @property
+    def ended(self) -> bool:
+        return self.status.ended
+
+    @property
+    def failure_reason(self) -> str | None:
+        """The execution's, once it has failed; a step's own is in ``failures``."""
+        return FAILURE_REASON if self.status is RunStatus.FAILED else None
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """The failed steps, in the order of their failure, and why."""
+        return dict(self._reasons)
+
+    def running(self) -> tuple[str, ...]:
+        """In the order of their start. After ``stop_requested`` these are stopping."""
+        return tuple(self._running)
+
+    def skipped(self) -> tuple[str, ...]:
+        """The steps of branches not taken and what waits for them, in the document's order."""
+        return self._in(StepState.SKIPPED)
+
+    def not_started(self) -> tuple[str, ...]:
+        """The steps that neither started nor were skipped, in the document's order."""
+        return self._in(StepState.WAITING, StepState.READY)
+
+    def state(self, name: str) -> StepState:
+        """Raises:
+        ImpossibleMove: there is no such step.
+        """
+        try:
+            return self._states[name]
+        except KeyError:
+            raise ImpossibleMove(f"There is no step {name!r} in this execution") from None
+
+    # --- What the driver tells ---------------------------------------------------------------
+
+    def start(self, name: str) -> None:
+        """A ready step starts.
+
+        Raises:
+            ImpossibleMove: it is not ready, nothing may start any more, or too many run already.
+        """
+        self._expect(name, StepState.READY, "start")
+        if self._failed or self._stop_requested:
+            raise ImpossibleMove(f"{name!r} cannot start: the execution starts no more steps")
+        if self._limit is not None and len(self._running) >= self._limit:
+            raise ImpossibleMove(f"{name!r} cannot start: {self._limit} steps run already")
+        del self._ready[bisect_left(self._ready, self._order[name])]
+        self._states[name] = StepState.RUNNING
+        self._running[name] = None
+
+    def succeed(self, name: str, outcome: str | None = None) -> None:
+        """A running step succeeded. A condition step has the outcome ``true`` or ``false``.
+
+        Raises:
+            ImpossibleMove: it does not run, or the outcome does not fit the step.
+        """
+        self._expect(name, StepState.RUNNING, "succeed")
+        branches = self._definition.step(name).branches
+        if branches and outcome not in ("true", "false"):
+            raise ImpossibleMove(f"{name!r} has the outcome true or false, not {outcome!r}")
+        if not branches and outcome is not None:
+            raise ImpossibleMove(f"{name!r} has no branches and no outcome, not {outcome!r}")
+        self._end(name, StepState.SUCCEEDED)
+        for taken, steps in branches.items():
+            if taken is not (outcome == "true"):
+                self._skip(step.name for step in steps)
+        for later in self._graph.before[name]:
+            self._unmet[later] -= 1
+            self._make_ready_if_met(later)
+
+    def fail(self, name: str, reason: str) -> None:
+        """A running step failed: nothing more starts, what runs ends by itself.
+
+        Raises:
+            ImpossibleMove: it does not run.
+        """
+        self._expect(name, StepState.RUNNING, "fail")
+        self._end(name, StepState.FAILED)
+        self._reasons[name] = reason
+        # A step that fails because it is being stopped does not make the execution a failed one.
+        self._failed = self._failed or not self._stop_requested
+
+    def stop_requested(self) -> None:
+        """Nothing more starts; the driver stops what runs. No effect on an ended execution."""
+        if not self.ended:
+            self._stop_requested = True
+
+    def stopped(self, name: str) -> None:
+        """A running step was stopped.
+
+        Raises:
+            ImpossibleMove: it does not run, or nobody asked to stop.
+        """
+        self._expect(name, StepState.RUNNING, "stop")
+        if not self._stop_requested:
+            raise ImpossibleMove(f"{name!r} cannot have been stopped: nobody asked for it")
+        self._end(name, StepState.STOPPED)
+
+    # --- Inside ------------------------------------------------------------------------------
+
+    def _expect(self, name: str, wanted: StepState, move: str) -> None:
+        if (state := self.state(name)) is not wanted:
+            raise ImpossibleMove(f"{name!r} cannot {move}: it is {state}, not {wanted}")
+
+    def _end(self, name: str, state: StepState) -> None:
+        self._states[name] = state
+        del self._running[name]
+
+    def _make_ready_if_met(self, name: str) -> None:
+        if self._unmet[name] == 0 and self._states[name] is StepState.WAITING:
+            self._states[name] = StepState.READY
+            insort(self._ready, self._order[name])
+
+    def _skip(self, names: Iterable[str]) -> None:
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if self._states[name] is StepState.WAITING:
+                self._states[name] = StepState.SKIPPED
+                waiting.extend(self._graph.before[name])
+
+    def _in(self, *states: StepState) -> tuple[str, ...]:
+        return tuple(name for name in self._graph.names if self._states[name] in states)
