@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import boto3
 import botocore.session
+from boto3.exceptions import S3UploadFailedError
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -97,7 +98,7 @@ def upload(s3: S3Client, assets: Iterable[Asset]) -> list[Asset]:
     A key holds its content's checksum, so an object that exists is the right one.
 
     Raises:
-        DataError: a file that is to be sent is not here.
+        DataError: a file that is to be sent is not here, or its bucket is not there.
     """
     return [asset for asset in assets if not _exists(s3, asset) and _send(s3, asset)]
 
@@ -113,12 +114,22 @@ def _exists(s3: S3Client, asset: Asset) -> bool:
 
 
 def _send(s3: S3Client, asset: Asset) -> bool:
-    if isinstance(asset.source, Path):
-        if not asset.source.is_file():
-            raise _missing(asset.source, asset.origin)
-        s3.upload_file(str(asset.source), asset.bucket, asset.key)
-    else:
-        s3.put_object(Bucket=asset.bucket, Key=asset.key, Body=asset.source)
+    if isinstance(asset.source, Path) and not asset.source.is_file():
+        raise _missing(asset.source, asset.origin)
+    try:
+        if isinstance(asset.source, Path):
+            s3.upload_file(str(asset.source), asset.bucket, asset.key)
+        else:
+            s3.put_object(Bucket=asset.bucket, Key=asset.key, Body=asset.source)
+    except (ClientError, S3UploadFailedError) as error:
+        if "NoSuchBucket" not in str(error):
+            raise
+        raise DataError(
+            f"There is no bucket {asset.bucket}",
+            where=asset.uri,
+            next_step=f"make it: aws s3 mb s3://{asset.bucket} "
+            f"--endpoint-url {s3.meta.endpoint_url}",
+        ) from error
     return True
 
 
