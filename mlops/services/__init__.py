@@ -1,0 +1,12 @@
+"""The AWS operations that are answered here: each a function from request to answer.
+
+Nothing in this package knows of HTTP: a request is the plain mapping of botocore's input shape,
+an answer that of its output shape, an error a ``ServiceError`` with AWS's code. ``gateway`` puts
+them on the wire; ``execution`` reaches the registry through ``ports.ModelRegistry``.
+"""
+
+from mlops.services.registry import ServiceRegistry
+from mlops.services.sagemaker import SageMakerService
+from mlops.services.sts import StsService
+
+__all__ = ["SageMakerService", "ServiceRegistry", "StsService"]

@@ -1,0 +1,313 @@
+"""The pipeline execution operations: StartPipelineExecution, ListPipelineExecutionSteps, …"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, Protocol
+
+from mlops.definition import PipelineDefinition, bind_parameters, parse_definition, render_text
+from mlops.errors import DefinitionError, ParameterError, ServiceError
+from mlops.ports import (
+    ExecutionRecord,
+    ExecutionStatus,
+    JsonObject,
+    PipelineRecord,
+    StateStore,
+    StepRecord,
+)
+from mlops.services.arns import Arns
+from mlops.services.operation import Handler, Now
+from mlops.services.paging import make_token, moment, page, page_size, read_token
+from mlops.services.pipelines import PipelineOperations, parallelism_member
+from mlops.services.validation import invalid, missing, refuse_unsupported
+
+_UNSUPPORTED_START = {
+    "SelectiveExecutionConfig": "every step of a pipeline runs; start without it",
+    "PipelineVersionId": "a pipeline has one version here, its newest",
+    "PipelineVersionAlias": "a pipeline has one version here, its newest",
+    "MlflowExperimentName": "there is no MLflow server here",
+}
+
+
+class Executions(Protocol):
+    """What these operations need of ``mlops.execution.ExecutionManager``."""
+
+    def start(
+        self,
+        pipeline: PipelineRecord,
+        *,
+        parameters: Mapping[str, str],
+        max_parallel_steps: int | None = None,
+        display_name: str | None = None,
+        description: str | None = None,
+        client_request_token: str | None = None,
+    ) -> ExecutionRecord: ...
+
+    def stop(self, arn: str) -> Any: ...
+
+
+class ExecutionOperations:
+    def __init__(
+        self,
+        state: StateStore,
+        executions: Executions,
+        pipelines: PipelineOperations,
+        arns: Arns,
+        now: Now,
+    ) -> None:
+        self._state = state
+        self._executions = executions
+        self._pipelines = pipelines
+        self._arns = arns
+        self._now = now
+        # Two requests with one token at once must find each other, not both start.
+        self._starting = threading.Lock()
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        return {
+            "StartPipelineExecution": self.start,
+            "StopPipelineExecution": self.stop,
+            "DescribePipelineExecution": self.describe,
+            "UpdatePipelineExecution": self.update,
+            "ListPipelineExecutions": self.list_executions,
+            "ListPipelineExecutionSteps": self.list_steps,
+            "ListPipelineParametersForExecution": self.list_parameters,
+            "DescribePipelineDefinitionForExecution": self.describe_definition,
+        }
+
+    def start(self, request: JsonObject) -> JsonObject:
+        """StartPipelineExecution. The same ClientRequestToken again starts nothing new."""
+        refuse_unsupported(request, _UNSUPPORTED_START)
+        pipeline = self._pipelines.find("StartPipelineExecution", request["PipelineName"])
+        token = request["ClientRequestToken"]
+        parameters = _given_parameters(request)
+        with self._starting:
+            execution = self._state.find_execution_by_token(pipeline.name, token)
+            if execution is None:
+                execution = self._start(pipeline, parameters, request)
+        return {"PipelineExecutionArn": execution.arn}
+
+    def _start(
+        self, pipeline: PipelineRecord, parameters: Mapping[str, str], request: JsonObject
+    ) -> ExecutionRecord:
+        parallelism = request.get("ParallelismConfiguration", {})
+        try:
+            return self._executions.start(
+                pipeline,
+                parameters=parameters,
+                max_parallel_steps=parallelism.get(
+                    "MaxParallelExecutionSteps", pipeline.max_parallel_steps
+                ),
+                display_name=request.get("PipelineExecutionDisplayName"),
+                description=request.get("PipelineExecutionDescription"),
+                client_request_token=request["ClientRequestToken"],
+            )
+        except (ParameterError, DefinitionError) as error:
+            raise invalid(str(error)) from error
+
+    def stop(self, request: JsonObject) -> JsonObject:
+        """StopPipelineExecution: the execution goes to Stopping, and to Stopped when all is down.
+
+        Asking again while it stops is no error; an execution that has ended is a conflict.
+        """
+        execution = self.find("StopPipelineExecution", request["PipelineExecutionArn"])
+        if execution.status.ended:
+            raise ServiceError(
+                "ConflictException",
+                f"Pipeline execution {execution.arn} has ended ({execution.status}): "
+                "only an execution that runs can be stopped.",
+            )
+        if execution.status is not ExecutionStatus.STOPPING:
+            self._executions.stop(execution.arn)
+        return {"PipelineExecutionArn": execution.arn}
+
+    def describe(self, request: JsonObject) -> JsonObject:
+        return self.description(
+            self.find("DescribePipelineExecution", request["PipelineExecutionArn"])
+        )
+
+    def description(self, execution: ExecutionRecord) -> JsonObject:
+        return {
+            "PipelineArn": execution.pipeline_arn,
+            "PipelineExecutionArn": execution.arn,
+            "PipelineExecutionDisplayName": execution.display_name,
+            "PipelineExecutionStatus": execution.status.value,
+            "PipelineExecutionDescription": execution.description,
+            "FailureReason": execution.failure_reason,
+            "CreationTime": execution.started_at,
+            "LastModifiedTime": execution.last_modified_at,
+            "CreatedBy": self._arns.user_context,
+            "LastModifiedBy": self._arns.user_context,
+            "ParallelismConfiguration": parallelism_member(execution.max_parallel_steps),
+        }
+
+    def update(self, request: JsonObject) -> JsonObject:
+        """UpdatePipelineExecution: its description and display name."""
+        refuse_unsupported(
+            request, {"ParallelismConfiguration": "give it when the execution is started"}
+        )
+        changes = {
+            "description": request.get("PipelineExecutionDescription"),
+            "display_name": request.get("PipelineExecutionDisplayName"),
+        }
+        given: dict[str, Any] = {k: v for k, v in changes.items() if v is not None}
+        with self._state.transaction():
+            old = self.find("UpdatePipelineExecution", request["PipelineExecutionArn"])
+            self._state.put_execution(replace(old, **given, last_modified_at=self._now()))
+        return {"PipelineExecutionArn": old.arn}
+
+    def list_executions(self, request: JsonObject) -> JsonObject:
+        """ListPipelineExecutions, the newest first unless SortOrder says otherwise."""
+        pipeline = self._pipelines.find("ListPipelineExecutions", request["PipelineName"])
+        refuse_unsupported(
+            request, {"PipelineVersionAlias": "a pipeline has one version here, its newest"}
+        )
+        if request.get("SortBy") == "PipelineExecutionArn":
+            rows, token = self._page_by_arn(pipeline.name, request)
+        else:
+            rows, token = self._page_by_start(pipeline.name, request)
+        return {"PipelineExecutionSummaries": [_summary(row) for row in rows], "NextToken": token}
+
+    def _page_by_start(self, name: str, request: JsonObject) -> tuple[Any, str | None]:
+        """A page straight from the store's index: a pipeline may have many thousand executions.
+
+        Newest first, the pages begin at the execution that was the newest on the first page, so
+        that those started since do not push any onto two pages.
+        """
+        newest_first = request.get("SortOrder", "Descending") == "Descending"
+        state = read_token(request) or {"offset": 0, "newest": None}
+        before = moment(request.get("CreatedBefore"))
+        if state["newest"] is not None:
+            bound = datetime.fromisoformat(state["newest"]) + timedelta(microseconds=1)
+            before = min(bound, before) if before else bound
+        size = page_size(request)
+        rows = self._state.list_executions(
+            name,
+            newest_first=newest_first,
+            limit=size + 1,
+            offset=state["offset"],
+            started_after=moment(request.get("CreatedAfter")),
+            started_before=before,
+        )
+        if len(rows) <= size:
+            return rows, None
+        newest = state["newest"] or (rows[0].started_at.isoformat() if newest_first else None)
+        return rows[:size], make_token(
+            request, {"offset": state["offset"] + size, "newest": newest}
+        )
+
+    def _page_by_arn(self, name: str, request: JsonObject) -> tuple[Any, str | None]:
+        rows = self._state.list_executions(
+            name,
+            started_after=moment(request.get("CreatedAfter")),
+            started_before=moment(request.get("CreatedBefore")),
+        )
+        descending = request.get("SortOrder", "Descending") == "Descending"
+        in_order = sorted(rows, key=lambda row: row.arn, reverse=descending)
+        return page(in_order, request, lambda row: row.arn)
+
+    def list_steps(self, request: JsonObject) -> JsonObject:
+        """ListPipelineExecutionSteps: the newest first, as the SDK's integration tests see it."""
+        arn = request.get("PipelineExecutionArn")
+        if arn is None:
+            raise invalid("PipelineExecutionArn is required")
+        execution = self.find("ListPipelineExecutionSteps", arn)
+        steps = list(self._state.list_steps(arn))
+        if request.get("SortOrder", "Descending") == "Descending":
+            steps.reverse()
+        rows, token = page(steps, request, lambda step: step.name)
+        texts = _step_texts(execution.definition)
+        return {
+            "PipelineExecutionSteps": [_step_entry(step, texts) for step in rows],
+            "NextToken": token,
+        }
+
+    def list_parameters(self, request: JsonObject) -> JsonObject:
+        """ListPipelineParametersForExecution: every parameter, with the defaults that counted."""
+        execution = self.find("ListPipelineParametersForExecution", request["PipelineExecutionArn"])
+        values = parameters_of(execution)
+        rows, token = page(sorted(values.items()), request, lambda row: row[0])
+        return {
+            "PipelineParameters": [
+                {"Name": name, "Value": render_text(value)} for name, value in rows
+            ],
+            "NextToken": token,
+        }
+
+    def describe_definition(self, request: JsonObject) -> JsonObject:
+        execution = self.find(
+            "DescribePipelineDefinitionForExecution", request["PipelineExecutionArn"]
+        )
+        return {
+            "PipelineDefinition": execution.definition,
+            "CreationTime": execution.started_at,
+        }
+
+    def find(self, operation: str, arn: str) -> ExecutionRecord:
+        """The execution of an ARN.
+
+        Raises:
+            ServiceError: ``ResourceNotFound``.
+        """
+        execution = self._state.get_execution(arn)
+        if execution is None:
+            raise missing(operation, f"Pipeline execution {arn} does not exist.")
+        return execution
+
+
+def _given_parameters(request: JsonObject) -> dict[str, str]:
+    rows = request.get("PipelineParameters", [])
+    given = {row["Name"]: row["Value"] for row in rows}
+    if len(given) < len(rows):
+        twice = sorted(
+            {row["Name"] for row in rows if [r["Name"] for r in rows].count(row["Name"]) > 1}
+        )
+        raise invalid(f"A parameter is given more than once: {', '.join(twice)}")
+    return given
+
+
+def parameters_of(execution: ExecutionRecord) -> Mapping[str, str | int | float | bool]:
+    """The parameters that an execution runs with: the given values, else the defaults."""
+    return bind_parameters(_parsed(execution.definition), execution.parameters)
+
+
+@lru_cache(maxsize=16)
+def _parsed(definition: str) -> PipelineDefinition:
+    return parse_definition(definition)
+
+
+def _step_texts(definition: str) -> Mapping[str, tuple[str | None, str | None]]:
+    return {
+        step.name: (step.display_name, step.description) for step in _parsed(definition).all_steps()
+    }
+
+
+def _step_entry(step: StepRecord, texts: Mapping[str, tuple[str | None, str | None]]) -> JsonObject:
+    display_name, description = texts.get(step.name, (None, None))
+    return {
+        "StepName": step.name,
+        "StepDisplayName": display_name,
+        "StepDescription": description,
+        "StartTime": step.started_at,
+        "EndTime": step.ended_at,
+        "StepStatus": step.status.value,
+        "FailureReason": step.failure_reason,
+        "Metadata": step.metadata,
+        "AttemptCount": step.attempts,
+    }
+
+
+def _summary(execution: ExecutionRecord) -> JsonObject:
+    return {
+        "PipelineExecutionArn": execution.arn,
+        "StartTime": execution.started_at,
+        "PipelineExecutionStatus": execution.status.value,
+        "PipelineExecutionDescription": execution.description,
+        "PipelineExecutionDisplayName": execution.display_name,
+        "PipelineExecutionFailureReason": execution.failure_reason,
+    }
