@@ -106,6 +106,14 @@ class OpenedObject:
 
 
 @dataclass(frozen=True, slots=True)
+class Deletion:
+    """What a delete did, in a bucket with versioning: made a marker, or removed a version."""
+
+    version_id: str | None = None
+    is_marker: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class WriteConditions:
     """S3's conditional writes: PutObject's If-Match and If-None-Match."""
 
@@ -117,7 +125,7 @@ class WriteConditions:
     def __bool__(self) -> bool:
         return self.if_none_match or self.if_match is not None
 
-    def check(self, bucket: str, key: str, present: StoredObject | None) -> None:
+    def check(self, present: StoredObject | None) -> None:
         """Raise the answer that S3 gives where a condition does not hold."""
         if self.if_none_match and present is not None:
             raise precondition_failed("If-None-Match")

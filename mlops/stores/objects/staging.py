@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
 import secrets
 import shutil
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol
 
+from mlops.stores.objects.failures import translated
+
 COPY_BYTES = 1 << 20
+_NO_KERNEL_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
 
 
 class Hasher(Protocol):
@@ -36,14 +39,26 @@ class StagedFile:
     def write(self, data: bytes) -> None:
         for hasher in self._hashers:
             hasher.update(data)
-        view = memoryview(data)
-        while view:  # an unbuffered write may be short
-            view = view[self._file.write(view) :]
+        with translated(self.path):
+            _write_all(self._file, data)
         self.size += len(data)
 
     def copy_from(self, source: BinaryIO) -> None:
         while data := source.read(COPY_BYTES):
             self.write(data)
+
+    def append(self, file: Path, *, hashed: bool) -> None:
+        """Add the content of another file, inside the kernel when nobody needs to see it."""
+        with file.open("rb", buffering=0) as source:
+            if hashed:
+                self.copy_from(source)
+            else:
+                self.copy_unseen(source)
+
+    def copy_unseen(self, source: BinaryIO) -> None:
+        """Add what is left of a file without hashing it: `md5` means nothing afterwards."""
+        with translated(self.path):
+            self.size += _copy_in_kernel(source, self._file)
 
     @property
     def md5(self) -> str:
@@ -59,9 +74,11 @@ class StagedFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.remove()
+
+    def remove(self) -> None:
         self._file.close()
-        with suppress(FileNotFoundError):  # published: it has another name now
-            self.path.unlink()
+        self.path.unlink(missing_ok=True)  # when published, it has another name now
 
     def seal(self) -> None:
         """No more is written."""
@@ -115,3 +132,24 @@ class StagingArea:
                 lock_file.unlink(missing_ok=True)
             finally:
                 os.close(descriptor)
+
+
+def _copy_in_kernel(source: BinaryIO, target: BinaryIO) -> int:
+    """Copy what is left of `source`; return the bytes. Reflinks where the file system has them."""
+    total = 0
+    try:
+        while count := os.copy_file_range(source.fileno(), target.fileno(), 1 << 30):
+            total += count
+    except (AttributeError, OSError) as error:  # no Linux, or a file system that refuses
+        if isinstance(error, OSError) and error.errno not in _NO_KERNEL_COPY:
+            raise
+        while data := source.read(COPY_BYTES):
+            _write_all(target, data)
+            total += len(data)
+    return total
+
+
+def _write_all(file: BinaryIO, data: bytes) -> None:
+    view = memoryview(data)
+    while view:  # an unbuffered write may be short
+        view = view[file.write(view) :]

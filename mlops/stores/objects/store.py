@@ -31,11 +31,14 @@ import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from itertools import islice
+from dataclasses import replace
+from datetime import UTC, datetime
+from heapq import merge
+from itertools import groupby, islice
 from pathlib import Path
 from typing import BinaryIO
 
-from mlops.errors import InvalidKey, NoSuchBucket, NoSuchKey, StoreError
+from mlops.errors import InvalidKey, NoSuchBucket, NoSuchKey, ServiceError, StoreError
 from mlops.ports import ObjectInfo
 from mlops.stores.objects.failures import translated
 from mlops.stores.objects.index import Index
@@ -46,6 +49,7 @@ from mlops.stores.objects.model import (
     NO_CONDITIONS,
     NULL_VERSION,
     Attributes,
+    Deletion,
     Identity,
     OpenedObject,
     StoredObject,
@@ -53,7 +57,12 @@ from mlops.stores.objects.model import (
 )
 from mlops.stores.objects.staging import COPY_BYTES, Hasher, StagedFile, StagingArea
 from mlops.stores.objects.tree import BucketTree, Found
+from mlops.stores.objects.uploads import Uploads
+from mlops.stores.objects.versions import VersionArchive, new_version_id, valid_versions
 
+VERSIONING = "versioning"
+"""The bucket setting that holds ``Enabled`` or ``Suspended``."""
+_CREATED = "created"
 _META = ".meta"
 _FIRST_BATCH, _LARGEST_BATCH = 32, 512
 
@@ -71,12 +80,13 @@ class FileObjectStore:
             self._root = Path(os.path.realpath(root))
             meta = self._root / _META
             meta.mkdir(exist_ok=True)
-            self._versions = meta / "versions"
+            self._archive = VersionArchive(meta / "versions")
             self._lock = StoreLock(meta / "lock")
             self._staging = StagingArea(meta / "staging")
             self._folding, self._file_mode = _probe(self._staging.folder)
         self._index = Index(meta / "index.sqlite")
-        self._last_stamp = 0
+        self.uploads = Uploads(meta / "uploads", self._index, self._lock, self._staging)
+        self._last_moment = 0
 
     @property
     def root(self) -> Path:
@@ -93,8 +103,59 @@ class FileObjectStore:
         check_bucket(bucket)
         with translated(self._root), self._lock:
             if not self.has_bucket(bucket):
-                self._index.put_setting(bucket, "created", str(time.time_ns()))
+                # Of a bucket of that name whose deletion was killed.
+                self._index.forget_bucket(bucket)
+                self._index.put_setting(bucket, _CREATED, str(time.time_ns()))
                 (self._root / bucket).mkdir()
+
+    def delete_bucket(self, bucket: str) -> None:
+        """Remove a bucket that has no object and no former version.
+
+        Raises:
+            ServiceError: BucketNotEmpty.
+        """
+        with translated(self._root), self._lock:
+            tree = self._tree(bucket)
+            is_empty = next(self.list_versions(bucket), None) is None
+            if not is_empty or not tree.remove_empty_folders():
+                raise ServiceError(
+                    "BucketNotEmpty", "The bucket you tried to delete is not empty", status=409
+                )
+            for upload in self.uploads.in_bucket(bucket):
+                self.uploads.discard(upload)
+            self._index.forget_bucket(bucket)
+            self._archive.remove_bucket(bucket)
+
+    def list_buckets(self) -> list[tuple[str, datetime]]:
+        """Every bucket and when it was made, in the order of the names."""
+        with translated(self._root):
+            names = sorted(entry.name for entry in self._root.iterdir())
+            names = [name for name in names if self.has_bucket(name)]
+        return [(name, self.created_at(name)) for name in names]
+
+    def created_at(self, bucket: str) -> datetime:
+        created = self._index.get_setting(bucket, _CREATED)
+        if created is None:  # made by hand
+            created = str((self._root / bucket).lstat().st_ctime_ns)
+        return datetime.fromtimestamp(int(created) / 1e9, UTC)
+
+    def get_setting(self, bucket: str, name: str) -> str | None:
+        """What a client stored with a bucket: its policy, its tags, …"""
+        self.require_bucket(bucket)
+        return self._index.get_setting(bucket, name)
+
+    def put_setting(self, bucket: str, name: str, value: str) -> None:
+        with self._lock:
+            self.require_bucket(bucket)
+            self._index.put_setting(bucket, name, value)
+
+    def delete_setting(self, bucket: str, name: str) -> None:
+        self.require_bucket(bucket)
+        self._index.delete_setting(bucket, name)
+
+    def versioning(self, bucket: str) -> str | None:
+        """``Enabled``, ``Suspended``, or None while it was never enabled."""
+        return self._index.get_setting(bucket, VERSIONING)
 
     def has_bucket(self, bucket: str) -> bool:
         with suppress(InvalidKey, OSError):
@@ -131,11 +192,10 @@ class FileObjectStore:
             content_type=content_type or DEFAULT_CONTENT_TYPE, metadata=dict(metadata or {})
         )
         with self.stage() as staged:
-            with translated(self._root):
-                if isinstance(body, bytes):
-                    staged.write(body)
-                else:
-                    staged.copy_from(body)
+            if isinstance(body, bytes):
+                staged.write(body)
+            else:
+                staged.copy_from(body)
             return self.publish(bucket, key, staged, attributes).info
 
     def adopt(self, bucket: str, key: str, file: Path) -> ObjectInfo:
@@ -205,34 +265,139 @@ class FileObjectStore:
         file.chmod(self._file_mode)
         with self._lock:
             tree = self._tree(bucket)
-            conditions.check(bucket, key, self._present(tree, bucket, key) if conditions else None)
+            versioning = self.versioning(bucket)
+            present = self._present(tree, bucket, key) if conditions or versioning else None
+            conditions.check(present)
             stored = StoredObject(
                 bucket=bucket,
                 key=key,
                 identity=self._stamp(file),
                 etag=etag,
                 attributes=attributes,
+                version_id=new_version_id() if versioning == "Enabled" else NULL_VERSION,
             )
             self._index.put(stored)
             try:
+                self._keep_former(tree, present if versioning else None, stored)
                 tree.place(str(file), key)
             except BaseException:
                 self._index.delete(bucket, key, stored.identity)
                 raise
-            self._index.delete_others(bucket, key, NULL_VERSION, stored.identity)
+            self._forget_null(stored)
             return stored
+
+    def _keep_former(
+        self, tree: BucketTree, present: StoredObject | None, following: StoredObject
+    ) -> None:
+        """Keep the present version, unless the one that follows replaces it."""
+        if present is None or present.version_id == following.version_id:
+            return
+        path = tree.find(present.key)
+        if path is not None:
+            self._archive.keep(present, Path(path))
+
+    def _forget_null(self, following: StoredObject) -> None:
+        """Of versions without an id there is one at a time: the last."""
+        if following.version_id != NULL_VERSION:
+            return
+        bucket, key = following.bucket, following.key
+        if self.versioning(bucket):
+            for version in self._index.versions(bucket, key):
+                if version.version_id == NULL_VERSION and not version.is_marker:
+                    self._archive.remove(version)
+        self._index.delete_others(bucket, key, NULL_VERSION, following.identity)
 
     def _stamp(self, file: Path) -> Identity:
         """Give a file the present moment as its own: no two files of this store share one."""
-        self._last_stamp = max(time.time_ns(), self._last_stamp + 1)
-        os.utime(file, ns=(self._last_stamp, self._last_stamp))
+        moment = self._next_moment()
+        os.utime(file, ns=(moment, moment))
         return _identity_of(file.stat())
 
+    def _next_moment(self) -> int:
+        self._last_moment = max(time.time_ns(), self._last_moment + 1)
+        return self._last_moment
+
     def delete(self, bucket: str, key: str) -> None:
+        self.delete_object(bucket, key)
+
+    def delete_object(
+        self, bucket: str, key: str, *, version_id: str | None = None, if_match: str | None = None
+    ) -> Deletion:
+        """DeleteObject: in a bucket with versioning it leaves a marker, or removes one version.
+
+        Raises:
+            ServiceError: PreconditionFailed, where `if_match` is not the object's ETag.
+        """
         check_key(key)
         with translated(self._root), self._lock:
-            if self._tree(bucket).remove(key):
+            tree = self._tree(bucket)
+            versioning = self.versioning(bucket)
+            needs_present = versioning or version_id or if_match
+            present = self._present(tree, bucket, key) if needs_present else None
+            if present is not None:
+                WriteConditions(if_match=if_match).check(present)
+            if version_id is not None:
+                return self._delete_version(tree, bucket, key, version_id, present)
+            if versioning:
+                return self._delete_by_marker(tree, bucket, key, versioning, present)
+            if tree.remove(key):
                 self._index.delete_others(bucket, key, NULL_VERSION, None)
+            return Deletion()
+
+    def _delete_by_marker(
+        self,
+        tree: BucketTree,
+        bucket: str,
+        key: str,
+        versioning: str,
+        present: StoredObject | None,
+    ) -> Deletion:
+        marker = StoredObject(
+            bucket=bucket,
+            key=key,
+            identity=Identity(self._next_moment(), 0),
+            etag="",
+            attributes=Attributes(),
+            version_id=new_version_id() if versioning == "Enabled" else NULL_VERSION,
+            is_marker=True,
+        )
+        self._index.put(marker)
+        self._keep_former(tree, present, marker)
+        tree.remove(key)
+        self._forget_null(marker)
+        return Deletion(marker.version_id, is_marker=True)
+
+    def _delete_version(
+        self,
+        tree: BucketTree,
+        bucket: str,
+        key: str,
+        version_id: str,
+        present: StoredObject | None,
+    ) -> Deletion:
+        versions = valid_versions(self._index.versions(bucket, key), present, self._archive)
+        doomed = next((version for version in versions if version.version_id == version_id), None)
+        if doomed is None:
+            return Deletion(version_id)
+        following = next((version for version in versions if version is not doomed), None)
+        if doomed is versions[0]:  # the one before it becomes the current one
+            if following is not None and not following.is_marker:
+                tree.place(str(self._archive.path(following)), key)
+            else:
+                tree.remove(key)
+        self._archive.remove(doomed)
+        self._index.delete(bucket, key, doomed.identity)
+        return Deletion(version_id, is_marker=doomed.is_marker)
+
+    def set_tags(
+        self, bucket: str, key: str, tags: Mapping[str, str], *, version_id: str | None = None
+    ) -> StoredObject:
+        """Replace the tags of an object, which stays the same otherwise."""
+        with self._lock:
+            present = self.head_object(bucket, key, version_id=version_id)
+            tagged = replace(present, attributes=replace(present.attributes, tags=dict(tags)))
+            self._index.put(tagged)
+            return tagged
 
     # --- Reading ---
 
@@ -242,20 +407,73 @@ class FileObjectStore:
     def open(self, bucket: str, key: str) -> BinaryIO:
         return self.open_object(bucket, key).file
 
-    def head_object(self, bucket: str, key: str) -> StoredObject:
-        opened = self.open_object(bucket, key)
+    def head_object(self, bucket: str, key: str, *, version_id: str | None = None) -> StoredObject:
+        opened = self.open_object(bucket, key, version_id=version_id)
         opened.file.close()
         return opened.object
 
-    def open_object(self, bucket: str, key: str) -> OpenedObject:
-        """An object's bytes and the metadata that belong to these very bytes."""
+    def open_object(self, bucket: str, key: str, *, version_id: str | None = None) -> OpenedObject:
+        """An object's bytes and the metadata that belong to these very bytes.
+
+        Raises:
+            ServiceError: NoSuchVersion, or MethodNotAllowed for a delete marker.
+        """
         with translated(self._root):
             tree = self._tree(bucket)
+            if version_id is not None:
+                return self._open_version(tree, bucket, check_key(key), version_id)
             opened = self._open_known(tree, bucket, key)
             if opened is None:
                 with self._lock:  # a writer may have been between its rename and our question
                     opened = self._open_known(tree, bucket, key)
             return opened or self._describe(tree, bucket, key)
+
+    def _open_version(
+        self, tree: BucketTree, bucket: str, key: str, version_id: str
+    ) -> OpenedObject:
+        with self._lock:  # versions change places
+            versions = self._versions_of(tree, bucket, key)
+            found = next((one for one in versions if one.version_id == version_id), None)
+            if found is None:
+                raise ServiceError(
+                    "NoSuchVersion", "The specified version does not exist.", status=404
+                )
+            if found.is_marker:
+                raise ServiceError(
+                    "MethodNotAllowed",
+                    "The specified method is not allowed against this resource.",
+                    status=405,
+                )
+            file = self._archive.open(found) or self._open_file(tree, bucket, key)
+            return OpenedObject(found, file)
+
+    def _versions_of(self, tree: BucketTree, bucket: str, key: str) -> list[StoredObject]:
+        present = self._present(tree, bucket, key)
+        versions = valid_versions(self._index.versions(bucket, key), present, self._archive)
+        return [replace(one, is_latest=one is versions[0]) for one in versions]
+
+    def latest_marker(self, bucket: str, key: str) -> StoredObject | None:
+        """The delete marker that makes an object not be there, if it is one."""
+        with self._lock:
+            versions = self._versions_of(self._tree(bucket), bucket, check_key(key))
+        return versions[0] if versions and versions[0].is_marker else None
+
+    def list_versions(
+        self, bucket: str, prefix: str = "", after: str = ""
+    ) -> Iterator[StoredObject]:
+        """Every version and marker of the keys greater than `after`, newest first for each."""
+        tree = self._tree(bucket)
+        present = (found.key for found in tree.walk(prefix, after))
+        known = self._known_keys(bucket, prefix, after)
+        for key, _ in groupby(merge(present, known, key=str.encode)):
+            with self._lock:
+                versions = self._versions_of(tree, bucket, key)
+            yield from versions
+
+    def _known_keys(self, bucket: str, prefix: str, after: str) -> Iterator[str]:
+        while keys := self._index.keys_after(bucket, prefix, after, _LARGEST_BATCH):
+            yield from keys
+            after = keys[-1]
 
     def _open_known(self, tree: BucketTree, bucket: str, key: str) -> OpenedObject | None:
         file = self._open_file(tree, bucket, key)
