@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from mlops.errors import JobError
 from mlops.execution.opt_ml import BASE
 
 GZIP_LEVEL = 1  # weights hardly compress: level 1 is three times as fast as 6 for 2% in size
 
 
-class UnsafeLink(Exception):
+class UnsafeLink(JobError):
     """A symbolic link that leads out of the job's folder."""
 
 

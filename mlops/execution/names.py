@@ -42,6 +42,11 @@ def new_job_name(execution_id: str, step: str) -> str:
     return f"pipelines-{execution_id}-{part}-{_random(_MIXED, 10)}"
 
 
+def with_custom_prefix(prefix: str) -> str:
+    """A name that starts with the prefix that a step brings (SDK: ``use_custom_job_prefix``)."""
+    return f"{prefix[:52].rstrip('-')}-{_random(_MIXED, 10)}"
+
+
 def job_arn(pipeline_arn: str, kind: str, name: str) -> str:
     """The ARN of a `kind` of thing (``training-job``) beside the pipeline's own."""
     return f"{pipeline_arn.rsplit(':', 1)[0]}:{kind}/{name}"

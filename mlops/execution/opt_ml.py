@@ -37,14 +37,6 @@ class Surroundings:
     """The gateway, as the container reaches it."""
 
 
-def scalar_text(value: object) -> str:
-    """A hyperparameter as the service hands it over: always a string.
-
-    SDK v2 sends strings; v3 sends bare numbers and booleans (as JSON spells them).
-    """
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 def relative_to_base(path: str, base: str = BASE) -> PurePosixPath | None:
     """`path` below ``/opt/ml`` as a relative path; None when it is not below `base`."""
     pure = PurePosixPath(path)

@@ -1,0 +1,169 @@
+"""One job container: its folder filled, run to its end, its time limit and its stop kept."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+
+from mlops.execution.inputs import Input, InputStager
+from mlops.execution.opt_ml import BASE
+from mlops.execution.outputs import SYNC_SECONDS, FolderSync
+from mlops.execution.step_run import StepRun
+from mlops.execution.stopping import STOP_GRACE_SECONDS, TIME_LIMIT_GRACE_SECONDS, StepStopped
+from mlops.ports import JobOutcome, JobSpec, Mount, RunningJob
+
+LONGEST_MESSAGE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerPlan:
+    """What a job's container is to be, decided before anything is touched."""
+
+    name: str
+    image: str
+    command: tuple[str, ...]
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    files: Mapping[str, str]
+    """Text files below ``/opt/ml``."""
+    folders: tuple[str, ...]
+    """Folders below ``/opt/ml`` that exist when the container starts."""
+    inputs: tuple[Input, ...]
+    outputs: tuple[str, ...]
+    """Absolute container folders that exist when the container starts and are read at its end."""
+    synced: tuple[tuple[str, str], ...]
+    """Container folders with the S3 prefix that is kept up to date with each."""
+    maximum_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerEnd:
+    """How the container ended, and when it ran."""
+
+    outcome: JobOutcome
+    timed_out: bool
+    started_at: datetime
+    ended_at: datetime
+    process_seconds: float
+
+
+def _unlock_and_retry(function: Callable[[str], object], path: str, _error: object) -> None:
+    """A job may take its own permissions away; deleting needs them on the folder around."""
+    with suppress(OSError):
+        Path(path).parent.chmod(stat.S_IRWXU)
+        function(path)
+
+
+class Container:
+    """A step's container, from its plan to the folder it leaves."""
+
+    def __init__(self, run: StepRun, plan: ContainerPlan) -> None:
+        self._run = run
+        self._plan = plan
+        self.folder = run.folder / "ml"
+        self._scratch = run.folder / "inputs"
+        self._syncs = tuple(
+            FolderSync(run.parts.objects, self.place(target), self.folder, uri)
+            for target, uri in plan.synced
+        )
+
+    def place(self, container_path: str) -> Path:
+        """The host's path of a path below ``/opt/ml``."""
+        return self.folder / PurePosixPath(container_path).relative_to(BASE)
+
+    def run(self) -> ContainerEnd:
+        """Fill the folder, run the container to its end, bring synced folders up to date."""
+        mounts = self._prepare()
+        try:
+            end = self._execute(mounts)
+            for sync in self._syncs:
+                sync.finish()
+            return end
+        finally:
+            shutil.rmtree(self._scratch, ignore_errors=True)  # links; nothing is lost with them
+
+    def read_message(self, name: str) -> str:
+        """A text that the container left below ``/opt/ml`` about itself; empty without one."""
+        file = self.folder / name
+        if file.is_symlink() or not file.is_file():
+            return ""
+        with file.open("rb") as content:
+            return content.read(LONGEST_MESSAGE_BYTES).decode("utf-8", "replace")
+
+    def discard(self) -> None:
+        """Remove what the job left, once all that counts is in the store.
+
+        What cannot be removed stays: the job has succeeded, and `mlops clean` sees it again.
+        """
+        shutil.rmtree(self.folder, onerror=_unlock_and_retry)
+
+    def _prepare(self) -> tuple[Mount, ...]:
+        plan = self._plan
+        for name in plan.folders:
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        for path in plan.outputs:
+            self.place(path).mkdir(parents=True, exist_ok=True)
+        for name, text in plan.files.items():
+            file = self.folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        stager = InputStager(self._run.parts.objects, self.folder, self._scratch)
+        mounts = stager.stage(plan.inputs, plan.outputs)
+        for sync in self._syncs:
+            sync.assume_uploaded()
+        return mounts
+
+    def _execute(self, mounts: tuple[Mount, ...]) -> ContainerEnd:
+        clock = self._run.parts.clock
+        if self._run.stop.requested:
+            raise StepStopped("The step was stopped before its job started")
+        started_at, started = clock.now(), clock.monotonic()
+        job = self._run.parts.runtime.start(self._spec(mounts))
+        try:
+            self._run.stop.attach(job)
+            outcome, timed_out = self._wait(job, started + self._plan.maximum_seconds)
+        except BaseException:
+            job.stop(0.0)  # whatever went wrong here, no container stays behind
+            raise
+        measured = outcome.process_seconds
+        seconds = clock.monotonic() - started if measured is None else measured
+        return ContainerEnd(outcome, timed_out, started_at, clock.now(), seconds)
+
+    def _spec(self, mounts: tuple[Mount, ...]) -> JobSpec:
+        plan, run = self._plan, self._run
+        return JobSpec(
+            name=plan.name,
+            image=plan.image,
+            folder=self.folder,
+            log=run.log,
+            command=plan.command,
+            arguments=plan.arguments,
+            environment=plan.environment,
+            mounts=mounts,
+            labels=run.labels,
+        )
+
+    def _wait(self, job: RunningJob, deadline: float) -> tuple[JobOutcome, bool]:
+        clock = self._run.parts.clock
+        while True:
+            left = deadline - clock.monotonic()
+            if left <= 0:
+                return self._end_at_limit(job)
+            outcome = job.wait(min(left, SYNC_SECONDS) if self._syncs else left)
+            if outcome is not None:
+                return outcome, False
+            for sync in self._syncs:
+                sync.look()
+
+    def _end_at_limit(self, job: RunningJob) -> tuple[JobOutcome, bool]:
+        stopping = self._run.stop.requested
+        job.stop(STOP_GRACE_SECONDS if stopping else TIME_LIMIT_GRACE_SECONDS)
+        outcome = job.wait()
+        if outcome is None:
+            raise AssertionError("a runtime answered None to a wait without a time limit")
+        return outcome, not stopping

@@ -1,0 +1,357 @@
+"""Drives one execution: asks the engine what runs next, runs it, tells the engine what came of it.
+
+One thread owns the execution: only it moves the engine's state and writes records. Each running
+step has a thread of its own, which speaks to it through an inbox: announcements, ends, and a
+person's wish to stop. The driver sleeps on the inbox; nothing polls.
+
+    turn:  take what is in the inbox → move the engine → write all of it in one transaction
+           → start the threads of the steps that became ready
+
+What is started has been written first, so a gateway that dies at any moment leaves a record of
+everything that may have run (``recovery``).
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from mlops.definition import ParameterValue, PipelineDefinition, Step, StepType
+from mlops.engine import ExecutionState
+from mlops.errors import MlopsError
+from mlops.execution.failures import reason_for
+from mlops.execution.journal import Change, Journal, step_event
+from mlops.execution.logs import last_lines
+from mlops.execution.names import new_job_name
+from mlops.execution.scope import ExecutionScope, execution_variables
+from mlops.execution.step_run import Announcement, Parts, StepExecutor, StepResult, StepRun
+from mlops.execution.steps import EXECUTORS, NAMED_JOBS
+from mlops.execution.stopping import StepStopped, StopSignal
+from mlops.ports import ExecutionRecord, ExecutionStatus, JsonObject, StepRecord, StepStatus
+
+LONGEST_RETRY_SECONDS = 5.0
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Announced:
+    step: str
+    announcement: Announcement
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    step: str
+    result: StepResult
+    at: datetime
+    monotonic: float
+
+
+@dataclass(frozen=True, slots=True)
+class _StopRequested:
+    written: threading.Event
+
+
+_Message = _Announced | _Ended | _StopRequested
+
+
+@dataclass(slots=True)
+class _Running:
+    """A step that has a thread, and what its record says."""
+
+    run: StepRun
+    record: StepRecord
+    started: float
+    thread: threading.Thread
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What one turn of the driver decides, before any of it is done."""
+
+    change: Change = field(default_factory=Change)
+    to_launch: list[_Running] = field(default_factory=list)
+    stop: bool = False
+    to_acknowledge: list[threading.Event] = field(default_factory=list)
+
+
+class Driver:
+    """One execution's driver. ``start`` begins it; ``ended`` is set when nothing of it is left."""
+
+    def __init__(
+        self,
+        execution: ExecutionRecord,
+        definition: PipelineDefinition,
+        parameters: Mapping[str, ParameterValue],
+        parts: Parts,
+        journal: Journal,
+        on_end: Callable[[Driver], None],
+        executors: Mapping[StepType, StepExecutor] = EXECUTORS,
+    ) -> None:
+        self.execution = execution
+        self.ended = threading.Event()
+        self._parts = parts
+        self._journal = journal
+        self._on_end = on_end
+        self._executors = executors
+        self._state = ExecutionState(definition, max_parallel_steps=execution.max_parallel_steps)
+        self._outputs: dict[str, JsonObject] = {}
+        self._scope = ExecutionScope(
+            parameters, execution_variables(execution), self._outputs, parts.objects
+        )
+        self._inbox: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self._running: dict[str, _Running] = {}
+        self._started_steps = 0
+        self._abandoned = threading.Event()
+
+    # --- called by the manager, from any thread ---
+
+    def start(self) -> None:
+        """Begin. The execution's record has been written by the caller."""
+        name = f"execution {self.execution.id}"
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def request_stop(self) -> None:
+        """Stop the execution; returns when its record says Stopping (or it has ended)."""
+        written = threading.Event()
+        self._inbox.put(_StopRequested(written))
+        # Either the driver had ended before, or its last look into the inbox is still to come.
+        if not self.ended.is_set():
+            written.wait()
+
+    def abandon(self) -> None:
+        """Stop trying to write the end of an execution to a store that refuses it."""
+        self._abandoned.set()
+
+    # --- the driver's own thread ---
+
+    def _run(self) -> None:
+        try:
+            self._drive()
+        except BaseException as error:
+            _logger.exception("the driver of execution %s failed", self.execution.id)
+            self._give_up(error)
+        finally:
+            self._on_end(self)
+            self.ended.set()
+            for message in self._take_what_is_there():
+                if isinstance(message, _StopRequested):
+                    message.written.set()
+
+    def _drive(self) -> None:
+        self._carry_out(self._finish_turn(_Turn()))
+        while not self._state.ended:
+            turn = _Turn()
+            for message in self._take_messages():
+                self._take(message, turn)
+            self._carry_out(self._finish_turn(turn))
+
+    def _take_messages(self) -> Iterator[_Message]:
+        yield self._inbox.get()
+        yield from self._take_what_is_there()
+
+    def _take_what_is_there(self) -> Iterator[_Message]:
+        with suppress(queue.Empty):
+            while True:
+                yield self._inbox.get_nowait()
+
+    def _take(self, message: _Message, turn: _Turn) -> None:
+        match message:
+            case _Announced():
+                self._take_announcement(message, turn)
+            case _Ended():
+                self._take_end(message, turn)
+            case _StopRequested():
+                self._take_stop(message, turn)
+
+    def _take_announcement(self, message: _Announced, turn: _Turn) -> None:
+        running, said = self._running[message.step], message.announcement
+        running.record = replace(
+            running.record,
+            job_name=said.job_name or running.record.job_name,
+            metadata=said.metadata,
+            outputs=said.outputs,
+        )
+        turn.change.put_step(running.record, None)
+
+    def _take_end(self, message: _Ended, turn: _Turn) -> None:
+        running, result = self._running.pop(message.step), message.result
+        wall = message.monotonic - running.started
+        record = replace(
+            running.record,
+            status=result.status,
+            ended_at=message.at,
+            failure_reason=result.failure_reason,
+            metadata=result.metadata or running.record.metadata,
+            outputs=result.outputs or running.record.outputs,
+            job_name=result.job_name or running.record.job_name,
+            overhead_seconds=max(0.0, wall - result.process_seconds),
+        )
+        self._tell_engine(record, result)
+        failed = record.status is StepStatus.FAILED
+        tail = last_lines(running.run.log) if failed else []
+        event = step_event(record, message.at, detail=result.detail, log_tail=tail)
+        turn.change.put_step(record, event)
+
+    def _tell_engine(self, record: StepRecord, result: StepResult) -> None:
+        match result.status:
+            case StepStatus.SUCCEEDED:
+                self._outputs[record.name] = record.outputs
+                self._state.succeed(record.name, result.outcome)
+            case StepStatus.STOPPED:
+                self._state.stopped(record.name)
+            case StepStatus.FAILED:
+                self._state.fail(record.name, result.failure_reason or "")
+            case _:
+                raise AssertionError(f"the step {record.name} ended as {result.status}")
+
+    def _take_stop(self, message: _StopRequested, turn: _Turn) -> None:
+        turn.to_acknowledge.append(message.written)
+        if self.execution.status is not ExecutionStatus.EXECUTING or self._state.ended:
+            return
+        self._state.stop_requested()
+        turn.stop = True
+
+    def _finish_turn(self, turn: _Turn) -> _Turn:
+        """Start what is ready, and give the execution the status that follows."""
+        for step in self._state.ready():
+            self._state.start(step.name)
+            self._begin(step, turn)
+        if turn.stop:
+            for running in self._running.values():
+                running.record = replace(running.record, status=StepStatus.STOPPING)
+                event = step_event(running.record, self._parts.clock.now())
+                turn.change.put_step(running.record, event)
+        status = ExecutionStatus(self._state.status)
+        if status is not self.execution.status:
+            self.execution = replace(
+                self.execution,
+                status=status,
+                failure_reason=self._state.failure_reason,
+                last_modified_at=self._parts.clock.now(),
+            )
+            turn.change.put_execution(self.execution)
+        return turn
+
+    def _begin(self, step: Step, turn: _Turn) -> None:
+        now = self._parts.clock.now()
+        job_name = new_job_name(self.execution.id, step.name)
+        run = StepRun(
+            execution=self.execution,
+            step=step,
+            scope=self._scope.with_job(job_name, now),
+            parts=self._parts,
+            job_name=job_name,
+            stop=StopSignal(),
+            announce=lambda said: self._inbox.put(_Announced(step.name, said)),
+        )
+        record = StepRecord(
+            execution_arn=self.execution.arn,
+            name=step.name,
+            type=str(step.type),
+            status=StepStatus.EXECUTING,
+            started_at=now,
+            position=self._started_steps,
+            job_name=job_name if step.type in NAMED_JOBS else None,
+            log=str(run.log.relative_to(self._parts.settings.store)),
+        )
+        self._started_steps += 1
+        thread = threading.Thread(
+            target=self._execute, args=(run,), name=f"step {step.name}", daemon=True
+        )
+        running = _Running(run, record, self._parts.clock.monotonic(), thread)
+        self._running[step.name] = running
+        turn.to_launch.append(running)
+        turn.change.put_step(record, step_event(record, now))
+
+    def _carry_out(self, turn: _Turn) -> None:
+        self._journal.write(self.execution.arn, turn.change)
+        for event in turn.to_acknowledge:
+            event.set()
+        for running in turn.to_launch:
+            running.thread.start()
+        if turn.stop:
+            self._stop_running()
+
+    def _stop_running(self) -> None:
+        # Side by side: each may take up to its grace time.
+        for running in self._running.values():
+            threading.Thread(
+                target=self._stop,
+                args=(running.run,),
+                name=f"stop {running.run.step.name}",
+                daemon=True,
+            ).start()
+
+    def _stop(self, run: StepRun) -> None:
+        try:
+            run.stop.request()
+        except Exception:
+            _logger.exception("stopping step %s of %s failed", run.step.name, self.execution.id)
+
+    # --- a step's own thread ---
+
+    def _execute(self, run: StepRun) -> None:
+        try:
+            result = self._executors[run.step.type].run(run)
+        except StepStopped:
+            result = StepResult(status=StepStatus.STOPPED)
+        except BaseException as error:  # noqa: BLE001 - whatever happens, the step ends with it
+            result = _failed(run, error)
+        clock = self._parts.clock
+        self._inbox.put(_Ended(run.step.name, result, clock.now(), clock.monotonic()))
+
+    # --- when the driver itself fails ---
+
+    def _give_up(self, error: BaseException) -> None:
+        """End everything and record the execution as Failed, however long the store refuses."""
+        self._stop_running()
+        for running in self._running.values():
+            if running.thread.ident is not None:
+                running.thread.join()
+        reason = reason_for(error)
+        now = self._parts.clock.now()
+        change = Change()
+        for running in self._running.values():
+            record = replace(
+                running.record, status=StepStatus.FAILED, ended_at=now, failure_reason=reason
+            )
+            change.put_step(record, step_event(record, now))
+        self.execution = replace(
+            self.execution,
+            status=ExecutionStatus.FAILED,
+            failure_reason=reason,
+            last_modified_at=now,
+        )
+        change.put_execution(self.execution)
+        self._write_at_last(change)
+
+    def _write_at_last(self, change: Change) -> None:
+        pause = 0.1
+        while True:
+            try:
+                if self._journal.knows(self.execution.arn):
+                    self._journal.write(self.execution.arn, change)
+                return
+            except MlopsError:
+                _logger.exception("the end of execution %s is not recorded", self.execution.id)
+            if self._abandoned.wait(pause):
+                return  # the next gateway records it: to it the execution is unfinished
+            pause = min(2 * pause, LONGEST_RETRY_SECONDS)
+
+
+def _failed(run: StepRun, error: BaseException) -> StepResult:
+    if not isinstance(error, (MlopsError, OSError)):
+        # A defect of this project: the place in the code is what helps to mend it.
+        with suppress(OSError):
+            run.folder.mkdir(parents=True, exist_ok=True)
+            with run.log.open("a", encoding="utf-8") as log:
+                log.write("".join(traceback.format_exception(error)))
+    return StepResult(status=StepStatus.FAILED, failure_reason=reason_for(error))

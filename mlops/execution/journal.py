@@ -1,0 +1,90 @@
+"""What is written of an execution: its record, its steps' records, its events.
+
+A turn of the driver is one ``Change``, written in one transaction: a listing never shows a step
+that has ended in an execution that has not heard of it, and one commit to disk (0.4 ms) serves
+several records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from mlops.ports import Clock, ExecutionRecord, JsonObject, StateStore, StepRecord
+
+EXECUTION = "execution"
+STEP = "step"
+
+
+@dataclass(slots=True)
+class Change:
+    """What is to be written together."""
+
+    execution: ExecutionRecord | None = None
+    steps: dict[str, StepRecord] = field(default_factory=dict)
+    events: list[tuple[str, JsonObject]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.execution or self.steps or self.events)
+
+    def put_execution(self, execution: ExecutionRecord) -> None:
+        self.execution = execution
+        self.events.append((EXECUTION, execution_event(execution)))
+
+    def put_step(self, step: StepRecord, event: JsonObject | None) -> None:
+        self.steps[step.name] = step
+        if event is not None:
+            self.events.append((STEP, event))
+
+
+class Journal:
+    """Writes changes, and tells who waits for them."""
+
+    def __init__(self, state: StateStore, clock: Clock, changed: Callable[[], None]) -> None:
+        self._state = state
+        self._clock = clock
+        self._changed = changed
+
+    def write(self, execution_arn: str, change: Change) -> None:
+        """Write a change; it is on disk when this returns.
+
+        Raises:
+            MlopsError: the store could not; nothing of the change is written.
+        """
+        if not change:
+            return
+        now = self._clock.now()
+        with self._state.transaction():
+            if change.execution is not None:
+                self._state.put_execution(change.execution)
+            for step in change.steps.values():
+                self._state.put_step(step)
+            for kind, data in change.events:
+                self._state.append_event(execution_arn, now, kind, data)
+        self._changed()
+
+    def knows(self, execution_arn: str) -> bool:
+        """False once the execution has been deleted with its pipeline."""
+        return self._state.get_execution(execution_arn) is not None
+
+
+def execution_event(execution: ExecutionRecord) -> JsonObject:
+    return {"status": str(execution.status), "failure_reason": execution.failure_reason}
+
+
+def step_event(step: StepRecord, now: datetime, **more: object) -> JsonObject:
+    """A step as an event shows it; `more` adds ``detail``, ``log_tail`` and the like."""
+    seconds = ((step.ended_at or now) - step.started_at).total_seconds()
+    return {
+        "name": step.name,
+        "type": step.type,
+        "status": str(step.status),
+        "failure_reason": step.failure_reason,
+        "seconds": round(seconds, 3),
+        "overhead_seconds": round(step.overhead_seconds, 3),
+        "job_name": step.job_name,
+        "detail": None,
+        "log": step.log,
+        **more,
+    }

@@ -1,0 +1,137 @@
+"""What the driver and a step's executor say to one another.
+
+The driver makes a ``StepRun`` for each start of a step and calls the executor of its type with it,
+in a thread of its own. The executor announces its job and returns a ``StepResult``, or raises: the
+driver turns every exception into a failed step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+from mlops.definition import Step
+from mlops.execution.opt_ml import Surroundings
+from mlops.execution.scope import ExecutionScope
+from mlops.execution.stopping import StopSignal
+from mlops.ports import (
+    Clock,
+    ContainerRuntime,
+    ExecutionRecord,
+    JsonObject,
+    ModelRegistry,
+    ObjectStore,
+    StepStatus,
+)
+from mlops.settings import Settings
+
+STORE_LABEL = "mlops.store"
+EXECUTION_LABEL = "mlops.execution"
+STEP_LABEL = "mlops.step"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The outside, as executors may use it."""
+
+    objects: ObjectStore
+    runtime: ContainerRuntime
+    registry: ModelRegistry
+    clock: Clock
+    settings: Settings
+    gateway_url: Callable[[], str]
+
+    @property
+    def store_label(self) -> str:
+        """Tells this state folder's jobs from those of another gateway."""
+        return str(self.settings.store)
+
+    def surroundings(self) -> Surroundings:
+        """The gateway's address as a job's container reaches it, and the region."""
+        url = urlsplit(self.gateway_url())
+        host = self.runtime.gateway_host
+        if ":" in host:
+            host = f"[{host}]"
+        netloc = host if url.port is None else f"{host}:{url.port}"
+        endpoint = urlunsplit(url._replace(netloc=netloc))
+        return Surroundings(self.settings.region, endpoint)
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A step's job is made: what a listing and the job's Describe show while it runs."""
+
+    job_name: str | None
+    metadata: JsonObject
+    outputs: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class StepRun:
+    """One start of one step."""
+
+    execution: ExecutionRecord
+    step: Step
+    scope: ExecutionScope
+    parts: Parts
+    job_name: str
+    """The name that the step's job or model gets, unless the step brings a prefix of its own."""
+    stop: StopSignal
+    announce: Callable[[Announcement], None]
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's files are: ``ml/`` (the job's ``/opt/ml``) and ``log.txt``."""
+        return self.parts.settings.store / "executions" / self.execution.id / self.step.name
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.txt"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {
+            STORE_LABEL: self.parts.store_label,
+            EXECUTION_LABEL: self.execution.id,
+            STEP_LABEL: self.step.name,
+        }
+
+    def resolve_arguments(self) -> Any:
+        """The step's ``Arguments`` with every reference and function resolved.
+
+        Raises:
+            ResolveError: a part of them has no value.
+        """
+        return self.step.arguments.resolve(self.scope)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """How a step ended. ``outputs`` and ``metadata`` are those of its record."""
+
+    status: StepStatus
+    metadata: JsonObject = field(default_factory=dict)
+    outputs: JsonObject = field(default_factory=dict)
+    outcome: str | None = None
+    """``true`` or ``false`` of a condition step."""
+    failure_reason: str | None = None
+    detail: str | None = None
+    """One line that says what came of it."""
+    job_name: str | None = None
+    process_seconds: float = 0.0
+    """How long the job's own process ran; the rest of the step's time is overhead."""
+
+
+class StepExecutor(Protocol):
+    """Carries out the steps of one type. Has no state: one object serves every execution."""
+
+    def run(self, run: StepRun) -> StepResult:
+        """Carry out a step; returns when nothing of it is left running.
+
+        Raises:
+            Exception: of any kind; the step has failed for it.
+        """
+        ...

@@ -1,0 +1,26 @@
+"""One small executor for each step type; a new type is a file here and a line below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mlops.definition import StepType
+from mlops.execution.step_run import StepExecutor
+from mlops.execution.steps.condition import ConditionExecutor
+from mlops.execution.steps.fail import FailExecutor
+from mlops.execution.steps.model import ModelExecutor
+from mlops.execution.steps.processing import ProcessingExecutor
+from mlops.execution.steps.register_model import RegisterModelExecutor
+from mlops.execution.steps.training import TrainingExecutor
+
+EXECUTORS: Mapping[StepType, StepExecutor] = {
+    StepType.PROCESSING: ProcessingExecutor(),
+    StepType.TRAINING: TrainingExecutor(),
+    StepType.CONDITION: ConditionExecutor(),
+    StepType.FAIL: FailExecutor(),
+    StepType.REGISTER_MODEL: RegisterModelExecutor(),
+    StepType.MODEL: ModelExecutor(),
+}
+
+NAMED_JOBS = frozenset({StepType.PROCESSING, StepType.TRAINING, StepType.MODEL})
+"""The types whose steps make something that has a name: a job, or a model."""

@@ -1,0 +1,190 @@
+"""What Processing and Training steps have in common: a job that the service would have made.
+
+``JobExecutor.run`` holds the order of things; a kind of job fills in the hooks below it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar
+
+from mlops.aws_model import validate_request
+from mlops.errors import ServiceError
+from mlops.execution.container import Container, ContainerEnd, ContainerPlan
+from mlops.execution.failures import (
+    LONGEST_JOB_REASON,
+    job_failure_reason,
+    reason_for,
+    refused,
+    step_failure_reason,
+)
+from mlops.execution.logs import last_detail, last_lines
+from mlops.execution.names import job_arn, with_custom_prefix
+from mlops.execution.step_run import Announcement, StepResult, StepRun
+from mlops.execution.stopping import StepStopped
+from mlops.ports import JsonObject, StepStatus
+
+TAIL_LINES_IN_REASON = 5
+
+
+class JobStatus(StrEnum):
+    """botocore sagemaker ``ProcessingJobStatus`` and ``TrainingJobStatus``."""
+
+    IN_PROGRESS = "InProgress"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+
+
+_STEP_STATUS = {
+    JobStatus.COMPLETED: StepStatus.SUCCEEDED,
+    JobStatus.FAILED: StepStatus.FAILED,
+    JobStatus.STOPPED: StepStatus.STOPPED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it was asked for."""
+
+    name: str
+    arn: str
+    request: JsonObject
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as Describe shows it at one moment."""
+
+    status: JobStatus
+    at: datetime
+    end: ContainerEnd | None = None
+    failure_reason: str | None = None
+    message: str = ""
+    """What the container left about its end."""
+
+
+class JobExecutor(ABC):
+    """Runs a step that is one job."""
+
+    operation: ClassVar[str]
+    """The operation that makes the job: ``CreateProcessingJob``."""
+    name_member: ClassVar[str]
+    """The request's member with the job's name."""
+    arn_kind: ClassVar[str]
+    """As in the job's ARN: ``processing-job``."""
+    metadata_member: ClassVar[str]
+    """The member of ``PipelineExecutionStepMetadata`` that names the job."""
+    message_file: ClassVar[str]
+    """Where the container leaves text about its end, below ``/opt/ml``."""
+
+    def run(self, run: StepRun) -> StepResult:
+        """Make the job, announce it, run its container, keep what it made."""
+        job = self._make(run)
+        metadata = {self.metadata_member: {"Arn": job.arn}}
+        started = JobView(JobStatus.IN_PROGRESS, job.created_at)
+        run.announce(Announcement(job.name, metadata, self._describe(run, job, started)))
+        view = self._carry_out(run, job)
+        reason = view.failure_reason
+        timed_out = view.status is JobStatus.STOPPED and reason is not None
+        return StepResult(
+            status=StepStatus.FAILED if timed_out else _STEP_STATUS[view.status],
+            metadata=metadata,
+            outputs=self._describe(run, job, view),
+            failure_reason=None if reason is None else step_failure_reason(reason),
+            detail=last_detail(run.log) if view.status is JobStatus.COMPLETED else None,
+            job_name=job.name,
+            process_seconds=0.0 if view.end is None else view.end.process_seconds,
+        )
+
+    def _make(self, run: StepRun) -> Job:
+        """What CreateProcessingJob or CreateTrainingJob does: check the request, name the job."""
+        arguments = run.resolve_arguments()
+        request = self._normalise(dict(arguments))
+        prefix = request.get(self.name_member)
+        name = with_custom_prefix(prefix) if isinstance(prefix, str) and prefix else run.job_name
+        request[self.name_member] = name
+        try:
+            validate_request("sagemaker", self.operation, request)
+        except ServiceError as error:
+            raise refused(self.operation, error) from error
+        self._check(request)
+        arn = job_arn(run.execution.pipeline_arn, self.arn_kind, name)
+        return Job(name, arn, request, run.parts.clock.now())
+
+    def _carry_out(self, run: StepRun, job: Job) -> JobView:
+        now = run.parts.clock.now
+        container = Container(run, self._plan(run, job))
+        end = None
+        try:
+            end = container.run()
+            view = self._conclude(run, job, container, end)
+        except StepStopped:
+            return JobView(JobStatus.STOPPED, now())
+        except Exception as error:  # noqa: BLE001 - the job's Describe must say that it failed
+            return JobView(JobStatus.FAILED, now(), end, _shortened(reason_for(error)))
+        if view.status is JobStatus.COMPLETED:
+            container.discard()  # a failed job's folder stays: it is the evidence
+        return view
+
+    def _conclude(self, run: StepRun, job: Job, container: Container, end: ContainerEnd) -> JobView:
+        status, outcome = end.outcome.exit_status, end.outcome
+        message = container.read_message(self.message_file)
+        stopped = run.stop.requested and (outcome.stopped or status != 0)
+        if end.timed_out or stopped:
+            self._keep_stopped(run, job, container)
+            reason = self._time_limit_reason(job) if end.timed_out else None
+            return JobView(JobStatus.STOPPED, end.ended_at, end, reason, message)
+        if status != 0:
+            tail = last_lines(run.log, TAIL_LINES_IN_REASON)
+            reason = job_failure_reason(outcome, message, tail)
+            return JobView(JobStatus.FAILED, end.ended_at, end, reason, message)
+        self._keep(run, job, container)
+        return JobView(JobStatus.COMPLETED, end.ended_at, end, None, message)
+
+    def _time_limit_reason(self, job: Job) -> str:
+        seconds = job.request["StoppingCondition"]["MaxRuntimeInSeconds"]
+        return (
+            f"ClientError: MaxRuntimeExceeded: {job.name} was stopped because it ran longer than "
+            f"its StoppingCondition's MaxRuntimeInSeconds of {seconds}"
+        )
+
+    # --- hooks ---
+
+    @abstractmethod
+    def _normalise(self, request: JsonObject) -> JsonObject:
+        """Turn the step's arguments into the request that the pipeline service sends."""
+
+    @abstractmethod
+    def _check(self, request: JsonObject) -> None:
+        """Refuse (StepFailure) what the service would, and what does not run here yet."""
+
+    @abstractmethod
+    def _plan(self, run: StepRun, job: Job) -> ContainerPlan: ...
+
+    @abstractmethod
+    def _keep(self, run: StepRun, job: Job, container: Container) -> None:
+        """Store what a job that succeeded made."""
+
+    @abstractmethod
+    def _keep_stopped(self, run: StepRun, job: Job, container: Container) -> None:
+        """Store what the service stores of a job that was stopped."""
+
+    @abstractmethod
+    def _describe(self, run: StepRun, job: Job, view: JobView) -> JsonObject:
+        """The answer of the job's Describe operation, in botocore's shape."""
+
+
+def _shortened(reason: str) -> str:
+    if len(reason) <= LONGEST_JOB_REASON:
+        return reason
+    return reason[: LONGEST_JOB_REASON - 1] + "…"
+
+
+def not_yet(operation: str, what: str, instead: str) -> Exception:
+    """The refusal of something that SageMaker has and this project does not run yet."""
+    return refused(operation, f"{what} does not run locally yet; {instead}")

@@ -1,0 +1,200 @@
+"""The Training step: CreateTrainingJob, run in a container."""
+
+from __future__ import annotations
+
+from mlops.definition import render_texts
+from mlops.errors import NoSuchBucket
+from mlops.execution.archives import UnsafeLink, pack
+from mlops.execution.container import Container, ContainerPlan
+from mlops.execution.failures import StepFailure, refused
+from mlops.execution.inputs import Input
+from mlops.execution.logs import final_metrics, metric_definitions
+from mlops.execution.names import split_s3_uri, timestamp
+from mlops.execution.opt_ml import (
+    BASE,
+    CHECKPOINTS,
+    DEFAULT_MAXIMUM_SECONDS,
+    TRAINING_FOLDERS,
+    relative_to_base,
+    training_command,
+    training_environment,
+    training_files,
+)
+from mlops.execution.outputs import join_uri, missing_bucket, upload_folder
+from mlops.execution.step_run import StepRun
+from mlops.execution.steps.job import Job, JobExecutor, JobStatus, JobView, not_yet
+from mlops.ports import JsonObject
+
+_CREATE = "CreateTrainingJob"
+
+
+class TrainingExecutor(JobExecutor):
+    """Runs Training steps."""
+
+    operation = _CREATE
+    name_member = "TrainingJobName"
+    arn_kind = "training-job"
+    metadata_member = "TrainingJob"
+    message_file = "output/failure"
+
+    def _normalise(self, request: JsonObject) -> JsonObject:
+        for name in ("HyperParameters", "Environment"):
+            if isinstance(request.get(name), dict):
+                request[name] = render_texts(request[name])
+        request.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_MAXIMUM_SECONDS})
+        return request
+
+    def _check(self, request: JsonObject) -> None:
+        _check_algorithm(request)
+        resources = request.get("ResourceConfig", {})
+        groups = resources.get("InstanceGroups", ())
+        count = sum(group["InstanceCount"] for group in groups) or resources.get("InstanceCount", 1)
+        if count > 1:
+            raise not_yet(_CREATE, "A job of several instances", "set InstanceCount to 1")
+        mode = request["AlgorithmSpecification"]["TrainingInputMode"]
+        for channel in request.get("InputDataConfig", ()):
+            _check_channel(channel, channel.get("InputMode", mode))
+        checkpoints = request.get("CheckpointConfig")
+        if checkpoints and relative_to_base(_checkpoint_path(checkpoints)) is None:
+            raise refused(_CREATE, f"CheckpointConfig: LocalPath must begin with {BASE}/")
+
+    def _plan(self, run: StepRun, job: Job) -> ContainerPlan:
+        request = job.request
+        command, arguments = training_command(request)
+        checkpoints = request.get("CheckpointConfig")
+        synced = ((_checkpoint_path(checkpoints), checkpoints["S3Uri"]),) if checkpoints else ()
+        kept = tuple(Input("checkpoints", uri, path, kept=True) for path, uri in synced)
+        return ContainerPlan(
+            name=job.name,
+            image=request["AlgorithmSpecification"]["TrainingImage"],
+            command=command,
+            arguments=arguments,
+            environment=training_environment(request, job.arn, run.parts.surroundings()),
+            files=training_files(request),
+            folders=TRAINING_FOLDERS,
+            inputs=(*(_input(channel) for channel in request.get("InputDataConfig", ())), *kept),
+            outputs=(),
+            synced=synced,
+            maximum_seconds=request["StoppingCondition"].get(
+                "MaxRuntimeInSeconds", DEFAULT_MAXIMUM_SECONDS
+            ),
+        )
+
+    def _keep(self, run: StepRun, job: Job, container: Container) -> None:
+        self._keep_model(run, job, container)
+        data = container.folder / "output" / "data"
+        if any(data.iterdir()):
+            self._keep_archive(run, container, "output/data", _output_uri(job, "output.tar.gz"))
+
+    def _keep_stopped(self, run: StepRun, job: Job, container: Container) -> None:
+        # The service keeps what a stopped training has saved: the results are not lost.
+        if any((container.folder / "model").iterdir()):
+            self._keep_model(run, job, container)
+
+    def _keep_model(self, run: StepRun, job: Job, container: Container) -> None:
+        uri = _model_uri(job)
+        if _compressed(job):
+            self._keep_archive(run, container, "model", uri)
+        else:
+            upload_folder(run.parts.objects, container.folder / "model", container.folder, uri)
+
+    def _keep_archive(self, run: StepRun, container: Container, name: str, uri: str) -> None:
+        bucket, key = split_s3_uri(uri)
+        archive = run.folder / key.rpartition("/")[2]
+        try:
+            pack(container.folder / name, container.folder, archive)
+            run.parts.objects.adopt(bucket, key, archive)
+        except UnsafeLink as error:
+            raise StepFailure(f"ClientError: Artifact upload failed: {error}") from error
+        except NoSuchBucket as error:
+            raise missing_bucket(uri) from error
+        finally:
+            archive.unlink(missing_ok=True)
+
+    def _describe(self, run: StepRun, job: Job, view: JobView) -> JsonObject:
+        described = {
+            name: value
+            for name, value in job.request.items()
+            if name not in ("Tags", "SessionChainingConfig")
+        }
+        described |= {
+            "TrainingJobArn": job.arn,
+            "TrainingJobStatus": str(view.status),
+            "SecondaryStatus": _secondary_status(view),
+            "ModelArtifacts": {"S3ModelArtifacts": _model_uri(job)},
+            "CreationTime": timestamp(job.created_at),
+            "LastModifiedTime": timestamp(view.at),
+        }
+        if view.end is not None:
+            seconds = max(1, round(view.end.process_seconds))
+            described |= {
+                "TrainingStartTime": timestamp(view.end.started_at),
+                "TrainingEndTime": timestamp(view.end.ended_at),
+                "TrainingTimeInSeconds": seconds,
+                "BillableTimeInSeconds": seconds,
+            }
+            definitions = metric_definitions(job.request["AlgorithmSpecification"])
+            metrics = final_metrics(run.log, definitions, timestamp(view.end.ended_at))
+            if metrics:
+                described["FinalMetricDataList"] = metrics
+        if view.failure_reason is not None and view.status is JobStatus.FAILED:
+            described["FailureReason"] = view.failure_reason
+        return described
+
+
+def _secondary_status(view: JobView) -> str:
+    if view.status is JobStatus.IN_PROGRESS:
+        return "Training"
+    timed_out = view.end is not None and view.end.timed_out
+    return "MaxRuntimeExceeded" if timed_out else str(view.status)
+
+
+def _checkpoint_path(checkpoints: JsonObject) -> str:
+    return str(checkpoints.get("LocalPath", CHECKPOINTS))
+
+
+def _input(channel: JsonObject) -> Input:
+    name = channel["ChannelName"]
+    return Input(name, channel["DataSource"]["S3DataSource"]["S3Uri"], f"{BASE}/input/data/{name}")
+
+
+def _output_uri(job: Job, name: str) -> str:
+    """``<S3OutputPath>/<job>/output/<name>``, where the service puts every artifact."""
+    return join_uri(job.request["OutputDataConfig"]["S3OutputPath"], job.name, "output", name)
+
+
+def _compressed(job: Job) -> bool:
+    return bool(job.request["OutputDataConfig"].get("CompressionType", "GZIP") == "GZIP")
+
+
+def _model_uri(job: Job) -> str:
+    return _output_uri(job, "model.tar.gz" if _compressed(job) else "model")
+
+
+def _check_algorithm(request: JsonObject) -> None:
+    algorithm = request.get("AlgorithmSpecification")
+    if algorithm is None:
+        raise not_yet(_CREATE, "A serverless training job", "give it an AlgorithmSpecification")
+    if "TrainingImage" not in algorithm:
+        raise not_yet(_CREATE, "A training algorithm by name", "give its TrainingImage")
+    try:
+        metric_definitions(algorithm)
+    except ValueError as error:
+        raise refused(_CREATE, error) from error
+
+
+def _check_channel(channel: JsonObject, mode: str) -> None:
+    name, source = f"Channel {channel['ChannelName']!r}", channel["DataSource"].get("S3DataSource")
+    if source is None:
+        raise not_yet(_CREATE, f"{name} without an S3DataSource", "give it one")
+    if source["S3DataType"] != "S3Prefix":
+        raise not_yet(_CREATE, f"{name} with S3DataType {source['S3DataType']}", "use S3Prefix")
+    if source.get("S3DataDistributionType", "FullyReplicated") != "FullyReplicated":
+        raise not_yet(_CREATE, f"{name} with ShardedByS3Key", "use FullyReplicated")
+    if mode == "Pipe":
+        raise not_yet(_CREATE, f"{name} in Pipe mode", "use File or FastFile")
+    for member in ("CompressionType", "RecordWrapperType"):
+        if channel.get(member, "None") != "None":
+            raise refused(
+                _CREATE, f"{name}: {member} {channel[member]} is for Pipe mode; unset it in File"
+            )
