@@ -8,6 +8,7 @@ a job must find the same certificates, proxies and indexes as on the host.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,3 +54,44 @@ def pip_configuration(environment: Mapping[str, str] = os.environ) -> dict[str, 
         if file.is_file():
             return {"PIP_CONFIG_FILE": str(file)}
     return {}
+
+
+CONTAINER_FOLDER = "/etc/mlops"
+"""Where a container finds the host's certificates and pip configuration."""
+
+_PIP_IN_CONTAINERS = (
+    "PIP_DEFAULT_TIMEOUT",
+    "PIP_DISABLE_PIP_VERSION_CHECK",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_INDEX_URL",
+    "PIP_NO_INDEX",
+    "PIP_RETRIES",
+    "PIP_TRUSTED_HOST",
+)
+
+
+def container_network(
+    environment: Mapping[str, str], gateway_host: str
+) -> tuple[dict[str, str], list[tuple[Path, str]]]:
+    """The same for a container: variables, and files to mount at paths that these name.
+
+    Left out is what means nothing there: paths of the host other than the mounted files, and
+    proxies on the host's loopback.
+    """
+    passed = network_environment(environment, gateway_host, certificates=False)
+    variables = {
+        name: value
+        for name, value in passed.items()
+        if (name.lower() in PROXY_VARIABLES and not re.search(r"//(localhost|127\.)", value))
+        or name in _PIP_IN_CONTAINERS
+    }
+    files: dict[Path, str] = {}
+    for name in CERTIFICATE_VARIABLES:
+        bundle = Path(environment.get(name, ""))
+        if bundle.is_file():
+            target = files.setdefault(bundle.resolve(), f"{CONTAINER_FOLDER}/ca-{len(files)}.crt")
+            variables[name] = target
+    for name, path in pip_configuration(environment).items():
+        if Path(path).is_file():
+            variables[name] = files.setdefault(Path(path).resolve(), f"{CONTAINER_FOLDER}/pip.conf")
+    return variables, list(files.items())

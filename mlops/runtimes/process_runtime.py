@@ -227,6 +227,7 @@ class ProcessJob(WatchedJob):
             exit_status=status["exit_status"],
             stopped=self._stop_requested.is_set(),
             out_of_memory=status["out_of_memory"],
+            process_seconds=status["process_seconds"],
         )
 
     def _last_words(self) -> str:

@@ -20,7 +20,11 @@ import marshal
 import os
 import select
 import sys
-from typing import Any
+import time
+
+TYPE_CHECKING = False  # typing itself takes 5 ms to import
+if TYPE_CHECKING:
+    from typing import Any
 
 OPT_ML = "/opt/ml"
 SIGPIPE, SIGKILL, SIGTERM, SIGXFSZ = 13, 9, 15, 25
@@ -318,12 +322,15 @@ def _out_of_memory_kills() -> int:
     return 0
 
 
-def record(plan: dict[str, Any], status: int, out_of_memory: bool) -> None:
+def record(plan: dict[str, Any], status: int, seconds: float, out_of_memory: bool) -> None:
     """Write down how the job ended, whole or not at all, for whoever asks: now or after a crash."""
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         code = 128 - code
-    text = f'{{"exit_status": {code}, "out_of_memory": {str(out_of_memory).lower()}}}\n'
+    text = (
+        f'{{"exit_status": {code}, "process_seconds": {seconds:.6f}, '
+        f'"out_of_memory": {str(out_of_memory).lower()}}}\n'
+    )
     with open(plan["run"] + "/status.json.part", "w") as file:  # noqa: PTH123
         file.write(text)
     os.replace(plan["run"] + "/status.json.part", plan["run"] + "/status.json")  # noqa: PTH105
@@ -345,10 +352,12 @@ def run(plan: dict[str, Any]) -> None:
         _answer(f"setup {number}\n{error}")
         return
     _answer("started")
+    started = time.monotonic()
     status = serve(job)
+    seconds = time.monotonic() - started
     kill_descendants()
     killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == SIGKILL
-    record(plan, status, killed and _out_of_memory_kills() > kills)
+    record(plan, status, seconds, killed and _out_of_memory_kills() > kills)
 
 
 def _answer(text: str) -> None:
@@ -403,3 +412,4 @@ if __name__ == "__main__":
         probe(sys.argv[2])
     else:
         run(read_plan())
+        os._exit(0)  # spares the interpreter's own clearing up

@@ -1,0 +1,264 @@
+"""Jobs as Docker containers, by the engine's own API.
+
+One job is few calls: create, attach, start, wait and inspect once the log has ended, remove. The
+exit status is the engine's word and nobody else's.
+
+Who the container runs as decides who owns what it leaves. An image that `containers/` defines, or
+that names a user of its own, runs as the caller. Every other image expects to be root, as on
+SageMaker: it stays root, and what it wrote is handed to the caller at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from mlops.errors import JobError, MlopsError
+from mlops.ports import JobSpec, Mount
+from mlops.runtimes.docker_engine import Engine, find_engine, translated
+from mlops.runtimes.docker_job import DockerJob, remove_container
+from mlops.runtimes.docker_mounts import bind, docker_mounts
+from mlops.runtimes.layout import os_error, prepare, remove_tree
+from mlops.runtimes.passed_on import container_network
+from mlops.settings import Settings
+
+JOB_LABEL = "mlops.job"
+"""On every container of a job: the job's name."""
+SCRATCH_LABEL = "mlops.scratch"
+"""On every container of a job: its folder's name below `<store>/runtime/docker`."""
+
+_SHARED_MEMORY_BYTES = 1 << 30  # Docker's 64 MB are too few for data loaders; it is only a limit
+
+
+@dataclass(frozen=True, slots=True)
+class _Abilities:
+    """What the engine can do, until a start has shown that it cannot."""
+
+    overlay: bool = True
+    init: bool = True
+    """Run an init as process 1, so that SIGTERM ends a job that does not handle it."""
+
+    def without_what_failed(self, text: str) -> _Abilities | None:
+        """What is left after a start failed with `text`; None when it was not for these."""
+        if self.overlay and re.search(r"mounting volume|failed to mount", text):
+            return _Abilities(overlay=False, init=self.init)
+        if self.init and "docker-init" in text:
+            return _Abilities(overlay=self.overlay, init=False)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """The local image that stands for a job's image URI, and as whom it runs."""
+
+    reference: str
+    user: str | None
+    next_step: str
+
+
+class DockerRuntime:
+    """Runs jobs in containers. Implements `mlops.ports.ContainerRuntime`.
+
+    Args:
+        settings: the image table, and the state folder that holds the jobs' scratch.
+        engine: by default the one that `find_engine` finds.
+        overlay: whether to try overlays for copy-on-write; without, inputs are copied.
+    """
+
+    name = "docker"
+
+    def __init__(
+        self, settings: Settings, engine: Engine | None = None, *, overlay: bool = True
+    ) -> None:
+        self.engine = engine or find_engine()
+        self._settings = settings
+        self._scratch = settings.store.absolute() / "runtime/docker"
+        self._abilities = _Abilities(overlay=overlay)
+        self._running: dict[str, DockerJob] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def gateway_host(self) -> str:
+        return self.engine.gateway_host
+
+    @property
+    def overlays_work(self) -> bool:
+        """Whether overlays are still tried: False once the engine has refused one."""
+        return self._abilities.overlay
+
+    def start(self, job: JobSpec) -> DockerJob:
+        """As `mlops.ports.ContainerRuntime.start`."""
+        image = self._image(job.image)
+        mounts = prepare(job)
+        while True:
+            abilities = self._abilities
+            try:
+                return self._attempt(job, image, mounts, abilities)
+            except JobError as error:
+                left = abilities.without_what_failed(error.what)
+                if left is None:
+                    raise
+                self._abilities = left
+
+    def remove_leftovers(self, labels: Mapping[str, str]) -> Sequence[str]:
+        """As `mlops.ports.ContainerRuntime.remove_leftovers`."""
+        wanted = [JOB_LABEL, *(f"{name}={value}" for name, value in labels.items())]
+        with translated("Left-over containers cannot be listed"):
+            found = self.engine.client.containers(all=True, filters={"label": wanted})
+        for container in found:
+            self._remove_leftover(container["Id"], container["Labels"])
+        return [container["Labels"][JOB_LABEL] for container in found]
+
+    def _remove_leftover(self, container: str, labels: Mapping[str, str]) -> None:
+        with self._lock:
+            running = self._running.get(container)
+        if running is not None:
+            running.stop(0)
+            running.wait()
+            return
+        remove_container(self.engine, container)
+        scratch = self._scratch / Path(labels[SCRATCH_LABEL]).name
+        if scratch.exists():
+            remove_tree(scratch)
+
+    def _image(self, uri: str) -> _Image:
+        mapping = self._settings.image_for(uri)
+        if mapping is None:
+            step = f"docker pull {uri}, or map it by an [[images]] entry in mlops.toml"
+            return _Image(uri, self._user(uri, ours=False, next_step=step), step)
+        step = "make images" if mapping.folder else f"docker pull {mapping.local}"
+        user = self._user(mapping.local, ours=mapping.folder is not None, next_step=step)
+        return _Image(mapping.local, user, step)
+
+    def _user(self, reference: str, *, ours: bool, next_step: str) -> str | None:
+        """As whom a container of the image runs; None for what the image says."""
+        if self.engine.desktop:
+            return None  # its shared folders belong to the caller whoever writes
+        if self.engine.rootless:
+            return "0:0"
+        if not ours:
+            with translated(f"The image {reference} cannot be used", next_step=next_step):
+                config = self.engine.client.inspect_image(reference)["Config"] or {}
+            if (config.get("User") or "root").partition(":")[0] in ("root", "0"):
+                return None
+        return f"{os.getuid()}:{os.getgid()}"
+
+    def _attempt(
+        self, job: JobSpec, image: _Image, mounts: Sequence[Mount], abilities: _Abilities
+    ) -> DockerJob:
+        scratch = self._scratch / f"{job.name}-{uuid4().hex[:12]}"
+        running = None
+        try:
+            volumes = docker_mounts(job.folder, mounts, scratch, overlay=abilities.overlay)
+            container = self._create(job, image, volumes, abilities, scratch.name)
+            running = DockerJob(
+                self.engine,
+                job,
+                container,
+                scratch,
+                give=lambda folders: self._give(folders, image.reference),
+                forget=self._forget,
+            )
+            with self._lock:
+                self._running[container] = running
+            running.start()
+        except (MlopsError, OSError) as error:
+            if running is not None:
+                running.clear_away()
+            elif scratch.exists():
+                remove_tree(scratch)
+            if isinstance(error, OSError):
+                raise os_error(error, f"Job {job.name} cannot be started") from error
+            raise
+        return running
+
+    def _forget(self, container: str) -> None:
+        with self._lock:
+            self._running.pop(container, None)
+
+    def _create(
+        self,
+        job: JobSpec,
+        image: _Image,
+        mounts: list[dict[str, Any]],
+        abilities: _Abilities,
+        scratch: str,
+    ) -> str:
+        variables, files = container_network(os.environ, self.gateway_host)
+        if image.user is not None and os.getuid() != 0:
+            variables["HOME"] = "/tmp"  # the caller has no home in the image
+        variables.update(job.environment)
+        mounts = [*mounts, *(bind(source, target, read_only=True) for source, target in files)]
+        config: dict[str, Any] = {
+            "Image": image.reference,
+            "Env": [f"{name}={value}" for name, value in variables.items()],
+            "Labels": {**job.labels, JOB_LABEL: job.name, SCRATCH_LABEL: scratch},
+            "AttachStdout": True,
+            "AttachStderr": True,
+            "HostConfig": self._host_config(mounts, abilities),
+        }
+        # An absent field leaves the image its own; an empty one would take it away.
+        if job.command:
+            config["Entrypoint"] = list(job.command)
+        if job.arguments:
+            config["Cmd"] = list(job.arguments)
+        if image.user is not None:
+            config["User"] = image.user
+        name = re.sub(r"[^a-zA-Z0-9_.-]", "-", f"{job.name}-{uuid4().hex[:6]}")
+        with translated(
+            f"The container of job {job.name} cannot be created", next_step=image.next_step
+        ):
+            return str(self.engine.client.create_container_from_config(config, name)["Id"])
+
+    def _host_config(self, mounts: list[dict[str, Any]], abilities: _Abilities) -> dict[str, Any]:
+        host: dict[str, Any] = {
+            "Mounts": mounts,
+            "Init": abilities.init,
+            # The log comes over the attached connection; a second copy would only fill the disk.
+            "LogConfig": {"Type": "none"},
+            "ShmSize": _SHARED_MEMORY_BYTES,
+        }
+        if self.engine.remaps_users:
+            host["UsernsMode"] = "host"
+        if self.engine.labels_files:
+            host["SecurityOpt"] = ["label=disable"]
+        return host
+
+    def _give(self, folders: list[Path], image: str) -> None:
+        """Give folders to the caller by root's hand: in a container of the job's own image."""
+        places = {f"/mlops/{index}": folder for index, folder in enumerate(folders)}
+        config = {
+            "Image": image,
+            "Entrypoint": ["chown", "-hR", f"{os.getuid()}:{os.getgid()}"],
+            "Cmd": list(places),
+            "User": "0:0",
+            "Labels": {JOB_LABEL: "take-over", SCRATCH_LABEL: ""},
+            "HostConfig": {
+                "Mounts": [bind(folder, target) for target, folder in places.items()],
+                "NetworkMode": "none",
+            },
+        }
+        client = self.engine.client
+        container = None
+        try:
+            with translated(
+                f"What a job left in {folders[0]} belongs to root and cannot be given to you",
+                next_step=f"sudo chown -R {os.getuid()} {folders[0]}",
+            ):
+                container = client.create_container_from_config(config)["Id"]
+                client.start(container)
+                status = client.wait(container)["StatusCode"]
+        finally:
+            if container is not None:
+                remove_container(self.engine, container)
+        if status != 0:
+            raise JobError(
+                f"What a job left in {folders[0]} belongs to root: chown ended with {status}",
+                next_step=f"sudo chown -R {os.getuid()} {folders[0]}",
+            )
