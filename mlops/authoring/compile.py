@@ -55,14 +55,16 @@ def compile_target(
 def _compile_lab(settings: Settings) -> CompiledPipeline:
     from mlops.dataset import load_dataset
     from mlops.lab import lab_assets
-    from mlops.sessions.local import CompileSession
+    from mlops.sessions.environment import pointed_at_gateway
+    from mlops.sessions.local import NOWHERE, CompileSession
 
     # After the session, which keeps the SDK's import quiet.
     from mlops.pipeline import build_pipeline  # isort: skip
 
-    pipeline = build_pipeline(CompileSession(settings), settings)
     assets = lab_assets(settings, load_dataset(settings.dataset))
-    return CompiledPipeline(pipeline.name, pipeline.definition(), assets.all())
+    with pointed_at_gateway(NOWHERE, settings):
+        pipeline = build_pipeline(CompileSession(settings), settings)
+        return CompiledPipeline(pipeline.name, pipeline.definition(), assets.all())
 
 
 def _compile_users(

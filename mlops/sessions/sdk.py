@@ -17,12 +17,24 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from mlops.errors import EnvironmentLacks
+from mlops.sessions.environment import without_account
 
 # Compiling warns of every name that the service gives at run time, and of every class of SDK v2.
 _NOISY_LOGGERS = ("sagemaker", "sagemaker.config")
+
+
+# The import makes a session of its own (sagemaker/jumpstart/constants.py): with the user's profile
+# it would fail where that does not exist, without credentials it would look for some in the
+# network, and it would read configuration files.
+_DURING_IMPORT = {
+    "AWS_DEFAULT_REGION": os.environ.get("AWS_DEFAULT_REGION", "us-east-1"),
+    "SAGEMAKER_ADMIN_CONFIG_OVERRIDE": os.devnull,
+    "SAGEMAKER_USER_CONFIG_OVERRIDE": os.devnull,
+}
 
 
 @contextmanager
@@ -70,7 +82,8 @@ def _send_nothing(*_: Any, **__: Any) -> None:
 
 
 _quieten()
-with _process_kept():
+with _process_kept(), without_account(_DURING_IMPORT):
+    import_module("sagemaker.experiments")  # configures the root logger, whenever it is imported
     from sagemaker.session import Session
     from sagemaker.workflow.pipeline_context import LocalPipelineSession, PipelineSession
 
