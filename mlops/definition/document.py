@@ -125,7 +125,8 @@ class _Document:
         version = self._fields.string("Version")
         if version is not None and version != DEFINITION_VERSION:
             self._fields.refuse(
-                "Version", f"The version is {version!r}, only {DEFINITION_VERSION!r} is known"
+                "Version",
+                f"The version is {version!r}, only {DEFINITION_VERSION!r} is known",
             )
 
     def _read_steps(self) -> tuple[Step, ...]:
