@@ -108,7 +108,7 @@ class Driver:
         )
         self._inbox: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._running: dict[str, _Running] = {}
-        self._started_steps = 0
+        self._threads: list[threading.Thread] = []
         self._abandoned = threading.Event()
 
     # --- called by the manager, from any thread ---
@@ -139,6 +139,8 @@ class Driver:
             _logger.exception("the driver of execution %s failed", self.execution.id)
             self._give_up(error)
         finally:
+            for thread in self._threads:
+                thread.join()
             self._on_end(self)
             self.ended.set()
             for message in self._take_what_is_there():
@@ -258,11 +260,10 @@ class Driver:
             type=str(step.type),
             status=StepStatus.EXECUTING,
             started_at=now,
-            position=self._started_steps,
+            position=len(self._threads) + len(turn.to_launch),
             job_name=job_name if step.type in NAMED_JOBS else None,
             log=str(run.log.relative_to(self._parts.settings.store)),
         )
-        self._started_steps += 1
         thread = threading.Thread(
             target=self._execute, args=(run,), name=f"step {step.name}", daemon=True
         )
@@ -277,6 +278,7 @@ class Driver:
             event.set()
         for running in turn.to_launch:
             running.thread.start()
+            self._threads.append(running.thread)
         if turn.stop:
             self._stop_running()
 
@@ -307,15 +309,19 @@ class Driver:
             result = _failed(run, error)
         clock = self._parts.clock
         self._inbox.put(_Ended(run.step.name, result, clock.now(), clock.monotonic()))
+        for tidy in run.afterwards:
+            try:
+                tidy()
+            except Exception:
+                _logger.exception("tidying after step %s failed", run.step.name)
 
     # --- when the driver itself fails ---
 
     def _give_up(self, error: BaseException) -> None:
         """End everything and record the execution as Failed, however long the store refuses."""
         self._stop_running()
-        for running in self._running.values():
-            if running.thread.ident is not None:
-                running.thread.join()
+        for thread in self._threads:
+            thread.join()
         reason = reason_for(error)
         now = self._parts.clock.now()
         change = Change()

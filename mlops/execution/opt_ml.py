@@ -23,8 +23,8 @@ HOST = "algo-1"
 NETWORK_INTERFACE = "eth0"
 GROUP = "homogeneousCluster"
 
-TRAINING_FOLDERS = ("input/config", "input/data", "model", "output/data", "checkpoints")
-PROCESSING_FOLDERS = ("config", "processing/input", "processing/output", "output")
+TRAINING_FOLDERS = ("input/config", "input/data", "model", "output/data")
+PROCESSING_FOLDERS = ("config", "processing", "output")
 DEFAULT_MAXIMUM_SECONDS = 86_400  # of both kinds of job, when no StoppingCondition is given
 
 

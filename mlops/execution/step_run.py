@@ -81,6 +81,8 @@ class StepRun:
     """The name that the step's job or model gets, unless the step brings a prefix of its own."""
     stop: StopSignal
     announce: Callable[[Announcement], None]
+    afterwards: list[Callable[[], None]] = field(default_factory=list)
+    """Tidying up that no later step waits for; done in the step's thread after its end is told."""
 
     @property
     def folder(self) -> Path:

@@ -128,7 +128,7 @@ class JobExecutor(ABC):
         except Exception as error:  # noqa: BLE001 - the job's Describe must say that it failed
             return JobView(JobStatus.FAILED, now(), end, _shortened(reason_for(error)))
         if view.status is JobStatus.COMPLETED:
-            container.discard()  # a failed job's folder stays: it is the evidence
+            run.afterwards.append(container.discard)  # a failed job's stays: it is the evidence
         return view
 
     def _conclude(self, run: StepRun, job: Job, container: Container, end: ContainerEnd) -> JobView:

@@ -23,6 +23,7 @@ from mlops.stores.state import SqliteStateStore
 REGION, ACCOUNT = "us-east-1", "000000000000"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/mlops-execution"
 BUCKET = "bucket"
+SUCCEEDS = Script()
 IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/image:latest"
 
 
@@ -123,7 +124,7 @@ def build(tmp_path: Path) -> Iterator[Build]:
     """Make a house around a runtime; all are closed at the end."""
     made: list[House] = []
 
-    def build_house(runtime: ContainerRuntime | Any = Script(), **changes: Any) -> House:
+    def build_house(runtime: ContainerRuntime | Any = SUCCEEDS, **changes: Any) -> House:
         if not hasattr(runtime, "start"):
             runtime = FakeRuntime(runtime)
         store = tmp_path / ".mlops"

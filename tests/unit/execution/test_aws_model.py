@@ -93,7 +93,7 @@ def test_enums_and_maps_are_checked() -> None:
 
 
 def test_the_error_counts_every_problem_as_the_service_does() -> None:
-    with pytest.raises(ServiceError, match="^2 validation errors detected: Value") as caught:
+    with pytest.raises(ServiceError, match=r"^2 validation errors detected: Value") as caught:
         validate_request("sagemaker", "CreatePipeline", pipeline(RoleArn=..., PipelineName="-"))
     assert caught.value.code == "ValidationException"
 
