@@ -15,15 +15,27 @@ Standard library only, Python 3.9 and later.
 """
 
 import argparse
+import compileall
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
+from pip._vendor import certifi
+
 HERE = Path(__file__).resolve().parent
+
+NOT_RUN = (
+    "numpy/**/tests",
+    "pandas/tests",
+    "scipy/**/tests",
+    "sklearn/**/tests",
+    "tensorflow/include",  # C++ headers, for building extensions
+)
 
 
 def main():
@@ -86,8 +98,21 @@ def install(wanted, root):
     kept = HERE / "constraints-for-this-base.txt"
     kept.write_text("\n".join(constraints(pins, installed)) + "\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "install", "--root", str(root)]
-    command += ["--no-cache-dir", "--progress-bar", "off", "--constraint", str(kept), *wanted]
-    return subprocess.run(command, env=pip_environment(), check=False).returncode
+    command += ["--no-cache-dir", "--no-compile", "--progress-bar", "off"]
+    command += ["--constraint", str(kept), *wanted]
+    status = subprocess.run(command, env=pip_environment(), check=False).returncode
+    if status == 0:
+        trim(root)
+        # On all cores, and what is left only. Jobs may not write byte code into the image.
+        compileall.compile_dir(root, quiet=2, workers=0, stripdir=root, prependdir="/")
+    return status
+
+
+def trim(root):
+    """Remove what no job runs: half of the files, and with them half of a build's time."""
+    for pattern in NOT_RUN:
+        for folder in list(root.glob("**/*-packages/" + pattern)):
+            shutil.rmtree(folder, ignore_errors=True)  # a folder within one already removed
 
 
 def pip_environment():
@@ -101,7 +126,9 @@ def pip_environment():
         environment["PIP_CONFIG_FILE"] = str(HERE / "pip.conf")
     bundle = HERE / "ca-bundle.crt"
     if bundle.is_file():
-        environment.update(PIP_CERT=str(bundle), SSL_CERT_FILE=str(bundle))
+        trusted = HERE / "trusted.crt"
+        trusted.write_bytes(Path(certifi.where()).read_bytes() + b"\n" + bundle.read_bytes())
+        environment.update(PIP_CERT=str(trusted), SSL_CERT_FILE=str(trusted))
     return environment
 
 

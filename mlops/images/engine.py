@@ -1,0 +1,286 @@
+"""The Docker engine, as building needs it: the images it has, pulls, builds, errors translated."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tarfile
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import docker
+import requests
+from docker import ContextAPI
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+
+from mlops.errors import DiskFull, EnvironmentLacks, ImageUnavailable, RuntimeUnavailable
+from mlops.images.plan import FoundImage
+
+Progress = Callable[[str], None]
+
+LABEL = "mlops.images"
+"""On every helper container that a build makes, so that one left behind can be told."""
+
+SHOWN_LINES = 20
+FULL = "no space left on device"
+
+
+class Engine(Protocol):
+    """What building images asks of a Docker engine. Every method may raise EnvironmentLacks."""
+
+    def find(self, name: str) -> FoundImage | None:
+        """The image of that name, or None."""
+        ...
+
+    def pull(self, name: str, progress: Progress) -> None:
+        """Fetch an image. Raises ImageUnavailable with the engine's reason."""
+        ...
+
+    def import_root(self, archive: Path, name: str) -> None:
+        """Make an image of a tar of a root file system."""
+        ...
+
+    def can_connect(self, image: str, command: list[str], network: str) -> bool:
+        """Whether `command` succeeds in a container of `image` on that network."""
+        ...
+
+    def build(
+        self,
+        name: str,
+        *,
+        dockerfile: str,
+        context: Mapping[str, Path | bytes],
+        arguments: Mapping[str, str],
+        network: str | None,
+        progress: Progress,
+    ) -> None:
+        """Build an image. Raises ImageUnavailable with the last output lines."""
+        ...
+
+    def tag(self, name: str, other: str) -> None:
+        """Give an image a second name."""
+        ...
+
+    def untag(self, name: str) -> None:
+        """Take a name from an image that has others."""
+        ...
+
+
+class DockerEngine:
+    """An `Engine` over the docker SDK's low-level client, without BuildKit.
+
+    Raises:
+        RuntimeUnavailable: no engine answers.
+    """
+
+    def __init__(self, *, pull_timeout: float = 30.0) -> None:
+        self._pull_timeout = pull_timeout
+        with translated("The Docker engine"):
+            self._client = connect(None)
+
+    def find(self, name: str) -> FoundImage | None:
+        with translated(f"The image {name}"):
+            try:
+                found = self._client.inspect_image(name)  # type: ignore[no-untyped-call] # stubs
+            except ImageNotFound:
+                return None
+        return FoundImage(
+            id=found["Id"],
+            tags=frozenset(found.get("RepoTags") or ()),
+            layers=tuple((found.get("RootFS") or {}).get("Layers") or ()),
+            size=found["Size"],
+        )
+
+    def pull(self, name: str, progress: Progress) -> None:
+        try:
+            with translated(f"The image {name}"):
+                # A registry that drops packets would hold the engine for minutes.
+                client = connect(self._pull_timeout)
+                repository, tag = split_name(name)
+                for event in client.pull(repository, tag=tag, stream=True, decode=True):
+                    if "error" in event:
+                        raise ImageUnavailable(str(event["error"]))
+                    if event.get("status", "").startswith(("Pulling from", "Status")):
+                        progress(event["status"])
+        except (requests.Timeout, TimeoutError) as error:
+            raise ImageUnavailable(
+                f"no answer from the registry in {self._pull_timeout:.0f} s"
+            ) from error
+
+    def import_root(self, archive: Path, name: str) -> None:
+        repository, tag = split_name(name)
+        with translated(f"The image {name}"):
+            answer = self._client.import_image(
+                src=str(archive), repository=repository, tag=tag, changes=['CMD ["bash"]']
+            )
+            if '"error"' in str(answer):
+                raise said(f"The image {name} could not be imported", str(answer))
+
+    def can_connect(self, image: str, command: list[str], network: str) -> bool:
+        client = self._client
+        try:
+            made = client.create_container(
+                image,
+                entrypoint=command[0],
+                command=command[1:],
+                labels={LABEL: "network"},
+                host_config=client.create_host_config(network_mode=network),
+            )
+        except APIError:  # such a network is not there
+            return False
+        try:
+            client.start(made["Id"])
+            return bool(client.wait(made["Id"], timeout=30)["StatusCode"] == 0)
+        except (APIError, requests.RequestException):  # not startable, or no end in 30 s
+            return False
+        finally:
+            client.remove_container(made["Id"], force=True, v=True)
+
+    def build(
+        self,
+        name: str,
+        *,
+        dockerfile: str,
+        context: Mapping[str, Path | bytes],
+        arguments: Mapping[str, str],
+        network: str | None,
+        progress: Progress,
+    ) -> None:
+        with translated(f"The image {name}"), packed(context) as archive:
+            events = self._client.build(
+                fileobj=archive,
+                custom_context=True,
+                dockerfile=dockerfile,
+                tag=name,
+                buildargs=dict(arguments),
+                network_mode=network,
+                rm=True,
+                forcerm=True,
+                decode=True,
+            )
+            follow_build(name, events, progress)
+
+    def tag(self, name: str, other: str) -> None:
+        repository, tag = split_name(other)
+        with translated(f"The image {name}"):
+            self._client.tag(name, repository, tag)
+
+    def untag(self, name: str) -> None:
+        with translated(f"The image {name}"):
+            self._client.remove_image(name, noprune=True)
+
+
+def connect(timeout: float | None) -> docker.APIClient:
+    """A client of DOCKER_HOST's engine, or of the docker command's current context.
+
+    Without a time-out a step of a build may say nothing for as long as it takes.
+    """
+    keywords: dict[str, Any] = {"version": "auto", "timeout": timeout}
+    if not os.environ.get("DOCKER_HOST"):
+        context: Any = ContextAPI.get_current_context()  # None where its name leads nowhere
+        if context is not None and context.name != "default":
+            keywords |= {"base_url": context.Host, "tls": context.TLSConfig}
+            return docker.APIClient(**keywords)
+    return docker.from_env(**keywords).api
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """The docker SDK's errors as ours; time-outs and errors of our own pass."""
+    try:
+        yield
+    except (EnvironmentLacks, requests.Timeout, TimeoutError):
+        raise
+    except (NotFound, APIError) as error:
+        raise said(f"{what} is not to be had", str(error.explanation or error)) from error
+    except (DockerException, requests.RequestException, OSError) as error:
+        raise RuntimeUnavailable(
+            f"No Docker engine answers: {error}",
+            where=os.environ.get("DOCKER_HOST"),
+            next_step="start Docker (Debian: systemctl start docker), let your user reach it "
+            "(group docker), or run without: --runtime process",
+        ) from error
+
+
+def said(what: str, explanation: str, next_step: str | None = None) -> EnvironmentLacks:
+    """The error for what the engine said."""
+    if FULL in explanation.lower():
+        return DiskFull(
+            f"{what}: the disk is full",
+            where="the Docker engine's storage",
+            next_step="make room, for example: docker system prune",
+        )
+    return ImageUnavailable(f"{what}: {explanation}", next_step=next_step)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """`host:5000/image:tag` → (`host:5000/image`, `tag`); the tag is `latest` by default."""
+    head, colon, tail = name.rpartition(":")
+    return (head, tail) if colon and "/" not in tail else (name, "latest")
+
+
+@contextmanager
+def packed(context: Mapping[str, Path | bytes]) -> Iterator[io.BytesIO]:
+    """A build's context as a tar whose bytes depend on names, contents and the x bit only."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, source in sorted(context.items()):
+            content = source if isinstance(source, bytes) else source.read_bytes()
+            runs = isinstance(source, Path) and source.stat().st_mode & 0o100
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o755 if runs else 0o644
+            archive.addfile(entry, io.BytesIO(content))
+    stream.seek(0)
+    yield stream
+
+
+def follow_build(name: str, events: Iterator[dict[str, Any]], progress: Progress) -> None:
+    """Show a build's output as it comes; raise with its end where it fails."""
+    last: deque[str] = deque(maxlen=SHOWN_LINES)
+    for event in events:
+        for line in str(event.get("stream", "")).splitlines():
+            if line.strip():
+                last.append(line.rstrip())
+                if shown := worth_showing(line):
+                    progress(shown)
+        if "error" in event:
+            raise build_failure(name, str(event["error"]), list(last))
+
+
+def worth_showing(line: str) -> str | None:
+    """Docker's steps and pip's downloads, shortened; None for the rest."""
+    if step := re.match(r"Step (\d+/\d+) : (.{1,70})", line):
+        return f"{step.group(1)} {step.group(2)}"
+    if got := re.match(r"\s*Downloading (?:\S*/)?(\S+?)(?:-cp\S+|-py\S+)? (\(.*B\))", line):
+        return f"    {got.group(1)} {got.group(2)}"
+    if line.startswith("Installing collected packages"):
+        return "    installing"
+    return None
+
+
+HINTS = (
+    (
+        "certificate_verify_failed",
+        "the certificate of a proxy is not trusted: set PIP_CERT to a file with it, and again",
+    ),
+    (
+        "no matching distribution",
+        "the package index does not have it: see `pip config list` for the index that is asked",
+    ),
+    (
+        "connection",
+        "the package index is not reachable from here: set pip's index-url, or HTTPS_PROXY",
+    ),
+)
+OWN_HINT = "mend what the lines above say, then: make images"
+
+
+def build_failure(name: str, error: str, last: list[str]) -> EnvironmentLacks:
+    output = "\n".join(f"  | {line}" for line in last)
+    everything = f"{error}\n{output}"
+    hint = next((hint for sign, hint in HINTS if sign in everything.lower()), OWN_HINT)
+    return said(f"The image {name} could not be built", f"{error}\n{output}", hint)
