@@ -54,17 +54,22 @@ METRICS = [
 ]
 
 
-def build_pipeline(session: PipelineSession, settings: Settings) -> Pipeline:
+def build_pipeline(
+    session: PipelineSession, settings: Settings, assets: LabAssets | None = None
+) -> Pipeline:
     """Build the pipeline that learns from ``settings.dataset``.
 
     Args:
         session: any session of the SDK's pipeline context, local or cloud; its default bucket
             should be ``settings.artifact_bucket``.
+        assets: `lab_assets` of these settings, where the caller has them already.
 
     Raises:
         DataError: the descriptor or the data cannot be used.
     """
-    return _LabPipeline(session, settings, load_dataset(settings.dataset)).build()
+    dataset = load_dataset(settings.dataset)
+    assets = assets or lab_assets(settings, dataset)
+    return _LabPipeline(session, settings, dataset, assets).build()
 
 
 class _Parameters:
@@ -90,10 +95,12 @@ class _Parameters:
 class _LabPipeline:
     """The steps, one method each; they share the parameters, the images and the S3 layout."""
 
-    def __init__(self, session: PipelineSession, settings: Settings, dataset: Dataset) -> None:
+    def __init__(
+        self, session: PipelineSession, settings: Settings, dataset: Dataset, assets: LabAssets
+    ) -> None:
         self.session = session
         self.dataset = dataset
-        self.assets = lab_assets(settings, dataset)
+        self.assets = assets
         self.parameters = _Parameters(settings, dataset, self.assets)
         self.role = settings.execution_role_arn
         self.tensorflow_image = (

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlops.assets import Asset
 from mlops.authoring.target import (
@@ -18,6 +19,9 @@ from mlops.authoring.target import (
 )
 from mlops.errors import DefinitionError, Problem, TargetError
 from mlops.settings import Settings
+
+if TYPE_CHECKING:
+    from mlops.lab import LabAssets
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +57,25 @@ def compile_target(
 
 
 def _compile_lab(settings: Settings) -> CompiledPipeline:
+    from mlops.authoring.cache import cached_definition
     from mlops.dataset import load_dataset
     from mlops.lab import lab_assets
+
+    dataset = load_dataset(settings.dataset)
+    assets = lab_assets(settings, dataset)
+    text = cached_definition(settings, assets, lambda: _build_lab(settings, assets))
+    return CompiledPipeline(dataset.names.pipeline, text, assets.all())
+
+
+def _build_lab(settings: Settings, assets: LabAssets) -> str:
     from mlops.sessions.environment import pointed_at_gateway
     from mlops.sessions.local import NOWHERE, CompileSession
 
     # After the session, which keeps the SDK's import quiet.
     from mlops.pipeline import build_pipeline  # isort: skip
 
-    assets = lab_assets(settings, load_dataset(settings.dataset))
     with pointed_at_gateway(NOWHERE, settings):
-        pipeline = build_pipeline(CompileSession(settings), settings)
-        return CompiledPipeline(pipeline.name, pipeline.definition(), assets.all())
+        return str(build_pipeline(CompileSession(settings), settings, assets).definition())
 
 
 def _compile_users(
