@@ -20,10 +20,10 @@ from docker.utils import kwargs_from_env
 
 from mlops.errors import DiskFull, ImageUnavailable, JobError, RuntimeUnavailable
 
-PROBE_SECONDS = 2.0
+PROBE_SECONDS = 2
 """How long an engine may take to answer before it counts as none."""
 
-_CALL_SECONDS = 120.0  # a create or a remove on a busy disk takes long, but not for ever
+_CALL_SECONDS = 120  # a create or a remove on a busy disk takes long, but not for ever
 
 
 @dataclass(frozen=True)

@@ -221,7 +221,8 @@ def start_job(plan: dict[str, Any]) -> int:
             _become_job(plan, supervisor)
         except BaseException as error:  # noqa: BLE001 - a forked child must never return
             number = error.errno if isinstance(error, OSError) else 0
-            os.write(verdict, f"{number or 0} {error}".encode(errors="replace"))
+            text = f"{plan['argv'][0]}: {os.strerror(number) if number else error}"
+            os.write(verdict, f"{number or 0} {text}".encode(errors="replace"))
         os._exit(127)
     os.close(verdict)
     with open(report, "rb") as pipe:  # noqa: PTH123

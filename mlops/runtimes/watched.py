@@ -61,9 +61,9 @@ class WatchedJob(ABC):
 
     def _end_within(self, grace_seconds: float, ask_first: bool) -> None:
         try:
-            if ask_first:
+            if ask_first and grace_seconds > 0:
                 self._terminate()
-            if self.wait(grace_seconds) is None:
+            if grace_seconds <= 0 or self.wait(grace_seconds) is None:
                 self._kill()
         except MlopsError as error:
             self._fail(error)

@@ -1,0 +1,66 @@
+"""What all tests share: a Docker engine where there is one, and a small image to run in it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mlops.errors import RuntimeUnavailable
+from mlops.runtimes.docker_engine import Engine, find_engine
+
+BASE_IMAGE = "mlops-test-base:local"
+"""A Debian with Python 3. Made once for each machine, and kept."""
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Engine:
+    """The Docker engine. Without one the test is skipped, and fails where CI promises one."""
+    try:
+        return find_engine()
+    except RuntimeUnavailable as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI has to have a Docker engine: {error}")
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def base_image(docker_engine: Engine) -> str:
+    """A small image with Python 3, from whatever this machine has: no registry is asked."""
+    with _one_at_a_time("mlops-test-base"):
+        if not docker_engine.client.images(BASE_IMAGE):
+            _make_base_image(docker_engine)
+    return BASE_IMAGE
+
+
+def _make_base_image(engine: Engine) -> None:
+    repository, tag = BASE_IMAGE.split(":")
+    for name in ("mlops-debian", "mlops-base"):  # what `make images` makes from nothing, too
+        for image in engine.client.images(name):
+            engine.client.tag(image["Id"], repository, tag)
+            return
+    if shutil.which("mmdebstrap") is None:
+        pytest.fail("No base image can be made: apt-get install mmdebstrap, or run make images")
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "base.tar"
+        subprocess.run(
+            ["mmdebstrap", "--variant=minbase", "--include=python3", "stable", str(archive)],
+            check=True,
+            capture_output=True,
+        )
+        engine.client.import_image_from_file(str(archive), repository=repository, tag=tag)
+
+
+@contextmanager
+def _one_at_a_time(name: str) -> Iterator[None]:
+    """Keep the workers of pytest-xdist from doing the same work side by side."""
+    with (Path(tempfile.gettempdir()) / f"{name}-{os.getuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
