@@ -43,9 +43,12 @@ class StagedFile:
             _write_all(self._file, data)
         self.size += len(data)
 
-    def copy_from(self, source: BinaryIO) -> None:
-        while data := source.read(COPY_BYTES):
+    def copy_from(self, source: BinaryIO, length: int | None = None) -> None:
+        """Add what is left of `source`, or its next `length` bytes."""
+        left = length
+        while data := source.read(COPY_BYTES if left is None else min(left, COPY_BYTES)):
             self.write(data)
+            left = None if left is None else left - len(data)
 
     def append(self, file: Path, *, hashed: bool) -> None:
         """Add the content of another file, inside the kernel when nobody needs to see it."""

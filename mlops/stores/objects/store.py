@@ -452,10 +452,15 @@ class FileObjectStore:
         versions = valid_versions(self._index.versions(bucket, key), present, self._archive)
         return [replace(one, is_latest=one is versions[0]) for one in versions]
 
+    def versions(self, bucket: str, key: str) -> list[StoredObject]:
+        """Every version and marker of one key, newest first."""
+        tree = self._tree(bucket)
+        with self._lock:
+            return self._versions_of(tree, bucket, check_key(key))
+
     def latest_marker(self, bucket: str, key: str) -> StoredObject | None:
         """The delete marker that makes an object not be there, if it is one."""
-        with self._lock:
-            versions = self._versions_of(self._tree(bucket), bucket, check_key(key))
+        versions = self.versions(bucket, key)
         return versions[0] if versions and versions[0].is_marker else None
 
     def list_versions(
@@ -466,9 +471,7 @@ class FileObjectStore:
         present = (found.key for found in tree.walk(prefix, after))
         known = self._known_keys(bucket, prefix, after)
         for key, _ in groupby(merge(present, known, key=str.encode)):
-            with self._lock:
-                versions = self._versions_of(tree, bucket, key)
-            yield from versions
+            yield from self.versions(bucket, key)
 
     def _known_keys(self, bucket: str, prefix: str, after: str) -> Iterator[str]:
         while keys := self._index.keys_after(bucket, prefix, after, _LARGEST_BATCH):
