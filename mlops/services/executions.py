@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -22,7 +21,7 @@ from mlops.ports import (
 from mlops.services.arns import Arns
 from mlops.services.operation import Handler, Now
 from mlops.services.paging import make_token, moment, page, page_size, read_token
-from mlops.services.pipelines import PipelineOperations, parallelism_member
+from mlops.services.pipelines import PipelineOperations, parallelism_member, parallelism_of
 from mlops.services.validation import invalid, missing, refuse_unsupported
 
 _UNSUPPORTED_START = {
@@ -34,7 +33,10 @@ _UNSUPPORTED_START = {
 
 
 class Executions(Protocol):
-    """What these operations need of ``mlops.execution.ExecutionManager``."""
+    """What these operations need of ``mlops.execution.ExecutionManager``.
+
+    It keeps the promise of ClientRequestToken: the same again starts nothing new.
+    """
 
     def start(
         self,
@@ -64,8 +66,6 @@ class ExecutionOperations:
         self._pipelines = pipelines
         self._arns = arns
         self._now = now
-        # Two requests with one token at once must find each other, not both start.
-        self._starting = threading.Lock()
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -84,31 +84,18 @@ class ExecutionOperations:
         """StartPipelineExecution. The same ClientRequestToken again starts nothing new."""
         refuse_unsupported(request, _UNSUPPORTED_START)
         pipeline = self._pipelines.find("StartPipelineExecution", request["PipelineName"])
-        token = request["ClientRequestToken"]
-        parameters = _given_parameters(request)
-        with self._starting:
-            execution = self._state.find_execution_by_token(pipeline.name, token)
-            if execution is None:
-                execution = self._start(pipeline, parameters, request)
-        return {"PipelineExecutionArn": execution.arn}
-
-    def _start(
-        self, pipeline: PipelineRecord, parameters: Mapping[str, str], request: JsonObject
-    ) -> ExecutionRecord:
-        parallelism = request.get("ParallelismConfiguration", {})
         try:
-            return self._executions.start(
+            execution = self._executions.start(
                 pipeline,
-                parameters=parameters,
-                max_parallel_steps=parallelism.get(
-                    "MaxParallelExecutionSteps", pipeline.max_parallel_steps
-                ),
+                parameters=_given_parameters(request),
+                max_parallel_steps=parallelism_of(request),
                 display_name=request.get("PipelineExecutionDisplayName"),
                 description=request.get("PipelineExecutionDescription"),
                 client_request_token=request["ClientRequestToken"],
             )
         except (ParameterError, DefinitionError) as error:
             raise invalid(str(error)) from error
+        return {"PipelineExecutionArn": execution.arn}
 
     def stop(self, request: JsonObject) -> JsonObject:
         """StopPipelineExecution: the execution goes to Stopping, and to Stopped when all is down.

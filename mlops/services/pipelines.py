@@ -56,7 +56,7 @@ class PipelineOperations:
             last_modified_at=now,
             display_name=request.get("PipelineDisplayName"),
             description=request.get("PipelineDescription"),
-            max_parallel_steps=_parallelism(request),
+            max_parallel_steps=parallelism_of(request),
             client_request_token=token,
         )
         with self._state.transaction():
@@ -83,7 +83,7 @@ class PipelineOperations:
             "role_arn": request.get("RoleArn"),
             "display_name": request.get("PipelineDisplayName"),
             "description": request.get("PipelineDescription"),
-            "max_parallel_steps": _parallelism(request),
+            "max_parallel_steps": parallelism_of(request),
         }
         given = {name: value for name, value in changes.items() if value is not None}
         with self._state.transaction():
@@ -193,7 +193,7 @@ def _check_definition(text: str) -> None:
         raise invalid(str(error)) from error
 
 
-def _parallelism(request: JsonObject) -> int | None:
+def parallelism_of(request: JsonObject) -> int | None:
     configuration: JsonObject = request.get("ParallelismConfiguration", {})
     maximum: int | None = configuration.get("MaxParallelExecutionSteps")
     return maximum

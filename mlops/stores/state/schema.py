@@ -48,6 +48,7 @@ CREATE TABLE executions (
     max_parallel_steps INTEGER,
     client_request_token TEXT
 );
+CREATE INDEX executions_by_id ON executions (id);
 CREATE INDEX executions_by_start ON executions (started_at);
 CREATE INDEX executions_by_pipeline ON executions (pipeline_name, started_at);
 CREATE INDEX executions_by_token ON executions (pipeline_name, client_request_token)

@@ -186,6 +186,9 @@ class SqliteStateStore:
     def get_execution(self, arn: str) -> ExecutionRecord | None:
         return self._one(_EXECUTIONS, "WHERE arn = ?", (arn,))
 
+    def find_execution(self, execution_id: str) -> ExecutionRecord | None:
+        return self._one(_EXECUTIONS, "WHERE id = ?", (execution_id,))
+
     def find_execution_by_token(
         self, pipeline_name: str, client_request_token: str
     ) -> ExecutionRecord | None:

@@ -183,6 +183,12 @@ def test_an_execution_is_found_by_its_token(store: StateStore) -> None:
     assert store.find_execution_by_token("Other", "t" * 32) is None
 
 
+def test_an_execution_is_found_by_its_id(store: StateStore) -> None:
+    store.put_execution(execution(1))
+    assert store.find_execution(execution(1).id) == execution(1)
+    assert store.find_execution("none") is None
+
+
 def test_steps_in_the_order_of_their_start(store: StateStore) -> None:
     store.put_step(step("Train", 1))
     store.put_step(step("ETL", 0))

@@ -73,6 +73,9 @@ class RecordedExecutions:
         client_request_token: str | None = None,
     ) -> ExecutionRecord:
         bind_parameters(parse_definition(pipeline.definition), parameters)
+        before = self._state.find_execution_by_token(pipeline.name, client_request_token or "")
+        if before is not None:
+            return before
         self._count += 1
         now = self._clock.now()
         execution = ExecutionRecord(
@@ -87,7 +90,7 @@ class RecordedExecutions:
             started_at=now,
             last_modified_at=now,
             description=description,
-            max_parallel_steps=max_parallel_steps,
+            max_parallel_steps=max_parallel_steps or pipeline.max_parallel_steps,
             client_request_token=client_request_token,
         )
         self._state.put_execution(execution)

@@ -1,0 +1,85 @@
+"""The composition root: the one place that knows every part and puts them together."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from mlops.settings import Settings
+
+if TYPE_CHECKING:
+    from mlops.gateway.server import Gateway
+    from mlops.ports import ContainerRuntime
+
+# Imports of parts are inside the functions: a command pays for what it uses alone.
+
+
+def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None) -> Gateway:
+    """Everything behind one gateway, answering when this returns.
+
+    `runtime` replaces the one that the settings choose (tests hand in the fake).
+
+    Raises:
+        RuntimeUnavailable, PortInUse, DiskFull, StoreError: why it cannot start.
+    """
+    from mlops.clock import SystemClock
+    from mlops.execution import ExecutionManager
+    from mlops.gateway.address import code_version, settings_digest
+    from mlops.gateway.execution_details import ExecutionDetails
+    from mlops.gateway.following import Follower
+    from mlops.gateway.internal import InternalApi
+    from mlops.gateway.router import Router
+    from mlops.gateway.s3 import S3Face
+    from mlops.gateway.server import Closing, Gateway, Listeners, health_document
+    from mlops.runtimes.choice import choose_runtime
+    from mlops.services import SageMakerService, ServiceRegistry, StsService
+    from mlops.stores.objects import FileObjectStore
+    from mlops.stores.state import SqliteStateStore
+
+    clock = SystemClock()
+    jobs = runtime or choose_runtime(settings)
+    state = SqliteStateStore(settings.store / "state.db")
+    objects = FileObjectStore(settings.store / "objects")
+    listeners = Listeners(settings.gateway_port, jobs.gateway_host)
+    manager = ExecutionManager(
+        objects,
+        state,
+        jobs,
+        ServiceRegistry(state, settings, clock),
+        clock,
+        settings,
+        lambda: listeners.job_url,
+    )
+    leaving = threading.Event()
+    gateway = Gateway(
+        listeners=listeners,
+        executions=manager,
+        runtime=jobs.name,
+        started_at=clock.now(),
+        leaving=leaving,
+        closing=[Closing("state store", state.close)],
+        idle_limit=settings.gateway_idle_seconds,
+    )
+    internal = InternalApi(
+        state=state,
+        details=ExecutionDetails(state, objects, settings.store, jobs.name),
+        follower=Follower(state, manager, settings.store, leaving),
+        clock=clock,
+        health=lambda: health_document(
+            gateway,
+            version=code_version(),
+            store=settings.store,
+            settings_digest=settings_digest(settings),
+            running=[execution.arn for execution in state.unfinished_executions()],
+        ),
+        shut_down=gateway.shut_down,
+    )
+    gateway.serve(
+        Router(
+            internal=internal,
+            sagemaker=SageMakerService(state, objects, manager, settings, clock),
+            sts=StsService(settings),
+            s3=S3Face(objects),
+        )
+    )
+    return gateway

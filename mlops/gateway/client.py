@@ -1,0 +1,136 @@
+"""The command's side of the gateway: plain HTTP, no boto3, no botocore."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from mlops.errors import GatewayUnavailable, MlopsError, ServiceError
+from mlops.gateway.wire import error_from
+from mlops.ports import JsonObject
+
+_SECONDS = 60.0
+
+
+class GatewayClient:
+    """One gateway, by its URL. Safe to use from several threads: each call has a connection.
+
+    Every method raises GatewayUnavailable where nothing answers, and else the error that the
+    gateway tells of: ServiceError for an AWS operation, UsageError for a wrong request, or what
+    was behind it (ParameterError, DefinitionError, DiskFull, …).
+    """
+
+    def __init__(self, url: str, *, timeout: float = _SECONDS) -> None:
+        self.url = url
+        self._host = urlsplit(url).hostname or ""
+        self._port = urlsplit(url).port
+        self._timeout = timeout
+
+    # --- AWS operations ---
+
+    def call(self, operation: str, request: JsonObject) -> JsonObject:
+        """A SageMaker operation. Moments in the answer are epoch seconds."""
+        headers = {
+            "X-Amz-Target": f"SageMaker.{operation}",
+            "Content-Type": "application/x-amz-json-1.1",
+        }
+        status, answer = self._exchange("POST", "/", request, headers)
+        if status >= 400:
+            raise _service_error(status, answer)
+        result: JsonObject = answer
+        return result
+
+    def pages(self, operation: str, request: JsonObject, member: str) -> Iterator[JsonObject]:
+        """The entries of a List operation's `member`, page after page."""
+        token: JsonObject = {}
+        while True:
+            answer = self.call(operation, request | token)
+            yield from answer.get(member, [])
+            if "NextToken" not in answer:
+                return
+            token = {"NextToken": answer["NextToken"]}
+
+    # --- the gateway's own ---
+
+    def health(self) -> JsonObject:
+        """url, pid, version, runtime, store, started_at, executions (ARNs of what runs), …"""
+        health: JsonObject = self._internal("GET", "/_mlops/health")
+        return health
+
+    def shut_down(self, *, only_if_idle: bool = False) -> bool:
+        """Ask the gateway to leave. False where it was to be idle and is not."""
+        request = {"only_if_idle": only_if_idle}
+        status, answer = self._exchange("POST", "/_mlops/shutdown", request, {})
+        if status not in (200, 409):
+            raise error_from(answer)
+        return bool(answer["leaves"])
+
+    def executions(self, *, pipeline: str | None = None, limit: int = 100) -> list[JsonObject]:
+        """The newest executions, of one pipeline or of all."""
+        query = {"limit": limit} | ({"pipeline": pipeline} if pipeline else {})
+        found: list[JsonObject] = self._internal("GET", f"/_mlops/executions?{urlencode(query)}")
+        return found
+
+    def execution(self, execution_id: str) -> JsonObject:
+        """All that a report needs (``gateway.execution_details``)."""
+        details: JsonObject = self._internal("GET", _path(execution_id))
+        return details
+
+    def follow(
+        self,
+        execution_id: str,
+        *,
+        events: int = 0,
+        logs: Mapping[str, int] | None = None,
+        wait: float = 10.0,
+    ) -> JsonObject:
+        """What is new after event number `events` and the logs' byte offsets: status, events, logs.
+
+        Waits at most `wait` seconds for something. All has been told when the status is an end
+        and neither events nor logs came.
+        """
+        request = {"events": events, "logs": dict(logs or {}), "wait": wait}
+        news: JsonObject = self._internal("POST", f"{_path(execution_id)}/follow", request)
+        return news
+
+    # --- the wire ---
+
+    def _internal(self, method: str, path: str, request: JsonObject | None = None) -> Any:
+        status, answer = self._exchange(method, path, request, {})
+        if status >= 400:
+            raise error_from(answer)
+        return answer
+
+    def _exchange(
+        self, method: str, path: str, request: JsonObject | None, headers: Mapping[str, str]
+    ) -> tuple[int, Any]:
+        body = None if request is None else json.dumps(request).encode()
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+        try:
+            connection.request(method, path, body, dict(headers))
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise GatewayUnavailable(
+                f"The gateway at {self.url} does not answer: {str(error) or type(error).__name__}",
+                next_step="`mlops status` tells whether it runs; its log is gateway.log "
+                "in the state folder",
+            ) from error
+        finally:
+            connection.close()
+
+
+def _path(execution_id: str) -> str:
+    return f"/_mlops/executions/{quote(execution_id, safe='')}"
+
+
+def _service_error(status: int, answer: JsonObject) -> MlopsError:
+    """What an error answer says; the cause where our own side knows it better than AWS's code."""
+    cause = answer.get("MlopsError")
+    if cause is not None:
+        return error_from(cause)
+    code = str(answer.get("__type", status)).rpartition("#")[2]
+    return ServiceError(code, str(answer.get("message", "")), status=status)

@@ -1,0 +1,88 @@
+"""Which service a request is for.
+
+By the target header, then by the credential scope of its signature, else it is S3's: only S3 is
+asked without a signature, and its path is the bucket. Signatures themselves are not checked:
+nothing but this machine's own processes reaches the gateway.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Protocol
+from urllib.parse import parse_qs
+
+from mlops.gateway.protocols import json11, query
+from mlops.gateway.protocols.refusal import refuse
+from mlops.gateway.wire import Environ, Response, StartResponse, WsgiApp
+from mlops.ports import JsonObject
+
+INTERNAL_PREFIX = "/_mlops/"
+"""No bucket's name starts with an underscore."""
+
+STS_NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
+_SCOPE = re.compile(r"Credential=[^/\s]+/\d{8}/[^/\s]*/(?P<service>[^/\s]+)/aws4_request")
+
+
+class Service(Protocol):
+    def handle(self, operation: str, request: JsonObject) -> JsonObject: ...
+
+
+class Router:
+    """The WSGI application of the gateway."""
+
+    def __init__(self, *, internal: WsgiApp, sagemaker: Service, sts: Service, s3: WsgiApp) -> None:
+        self._internal = internal
+        self._sagemaker = sagemaker
+        self._sts = sts
+        self._s3 = s3
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"].startswith(INTERNAL_PREFIX):
+            return self._internal(environ, start_response)
+        service = service_of(environ)
+        if service == "s3":
+            return self._s3(environ, start_response)
+        return self._answer(environ, service).send(start_response)
+
+    def _answer(self, environ: Environ, service: str) -> Response:
+        if service == "sagemaker":
+            return self._answer_sagemaker(environ)
+        if service == "sts":
+            return query.answer(environ, STS_NAMESPACE, self._sts.handle)
+        return refuse(environ, service)
+
+    def _answer_sagemaker(self, environ: Environ) -> Response:
+        prefix, _, operation = environ.get("HTTP_X_AMZ_TARGET", "").partition(".")
+        if prefix != "SageMaker":
+            # sagemaker-runtime and others sign as sagemaker, too.
+            return refuse(environ, "sagemaker")
+        return json11.answer(environ, operation, self._sagemaker.handle)
+
+
+def service_of(environ: Environ) -> str:
+    """The signing name of the service that a request is for."""
+    target: str = environ.get("HTTP_X_AMZ_TARGET", "")
+    if target.startswith("SageMaker."):
+        return "sagemaker"
+    scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
+    if scope:
+        return scope["service"]
+    if target:
+        return target.partition(".")[0]
+    if _asks_sts(environ):
+        return "sts"
+    return _presigned_service(environ) or "s3"
+
+
+def _asks_sts(environ: Environ) -> bool:
+    """An unsigned form posted to the root (AssumeRoleWithWebIdentity is one)."""
+    content_type: str = environ.get("CONTENT_TYPE", "")
+    posted = (environ["REQUEST_METHOD"], environ["PATH_INFO"]) == ("POST", "/")
+    return posted and content_type.startswith("application/x-www-form-urlencoded")
+
+
+def _presigned_service(environ: Environ) -> str | None:
+    values = parse_qs(environ.get("QUERY_STRING", "")).get("X-Amz-Credential", [])
+    parts = values[0].split("/") if values else []
+    return parts[3] if len(parts) == 5 else None

@@ -1,0 +1,295 @@
+"""A running gateway: its listeners, what it serves, and when it leaves."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from cheroot import wsgi
+
+from mlops.errors import GatewayUnavailable, PortInUse
+from mlops.gateway.wire import Environ, StartResponse, WsgiApp
+from mlops.ports import JsonObject
+
+LOOPBACK = "127.0.0.1"
+_THREADS = 24  # every follower of an execution holds one for as long as its request waits
+_PORT_ATTEMPTS = 20
+_KEEP_ALIVE_SECONDS = 60
+_STOP_SECONDS = 3
+_BACKLOG = 128
+
+_logger = logging.getLogger(__name__)
+
+
+class Executions(Protocol):
+    """What the life of a gateway needs of ``mlops.execution.ExecutionManager``."""
+
+    def active(self) -> int: ...
+    def recover(self) -> Sequence[object]: ...
+    def close(self) -> None: ...
+
+
+class Listeners:
+    """One port on the loopback address, and on `job_host` where that is another of this host's.
+
+    Jobs in containers reach the gateway under `job_host`: the Docker bridge's address. Nothing
+    listens on any other address.
+    """
+
+    def __init__(self, port: int, job_host: str) -> None:
+        self._job_host = job_host
+        hosts = [LOOPBACK, *([job_host] if _is_own_address(job_host) else [])]
+        self._sockets = _bind(hosts, port)
+        self.port: int = self._sockets[0].getsockname()[1]
+        self._servers: list[_Server] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def job_url(self) -> str:
+        """The gateway as jobs reach it."""
+        return f"http://{self._job_host}:{self.port}"
+
+    def serve(self, app: WsgiApp) -> None:
+        """Answer from now on, in threads of its own."""
+        for bound in self._sockets:
+            server = _Server(bound, app)
+            self._servers.append(server)
+            threading.Thread(target=server.serve, name="gateway", daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more requests; those that are being answered get a moment to end."""
+        for server in self._servers:
+            server.stop()
+        for bound in self._sockets:
+            bound.close()
+
+
+class _Server(wsgi.Server):
+    """cheroot's server on a socket that is bound already: all listeners have to have one port."""
+
+    def __init__(self, bound: socket.socket, app: WsgiApp) -> None:
+        super().__init__(
+            bound.getsockname(),
+            app,
+            numthreads=_THREADS,
+            server_name="mlops",
+            request_queue_size=_BACKLOG,
+            timeout=_KEEP_ALIVE_SECONDS,
+            shutdown_timeout=_STOP_SECONDS,
+        )
+        self._bound = bound
+        self.prepare()
+
+    def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:  # noqa: A002  # cheroot's name
+        self.socket = self._bound
+        return self._bound
+
+    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
+        _logger.log(level, "%s", msg, exc_info=traceback)
+
+
+def _is_own_address(host: str) -> bool:
+    """Whether `host` is an IP address of this machine other than the loopback one."""
+    if host == LOOPBACK:
+        return False
+    with socket.socket() as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False  # host.docker.internal, say: Docker Desktop leads it to the loopback
+    return True
+
+
+def _bind(hosts: Sequence[str], port: int) -> list[socket.socket]:
+    """Sockets on one port of every host; with port 0, on one that is free on all of them."""
+    for _ in range(_PORT_ATTEMPTS):
+        bound: list[socket.socket] = []
+        try:
+            for host in hosts:
+                chosen = bound[0].getsockname()[1] if bound else port
+                bound.append(_listen(host, chosen))
+            return bound
+        except OSError as error:
+            for listening in bound:
+                listening.close()
+            if error.errno != errno.EADDRINUSE:
+                raise GatewayUnavailable(
+                    f"The gateway cannot listen: {error.strerror}", where=", ".join(hosts)
+                ) from error
+            if port:
+                raise PortInUse(
+                    f"Port {port} is in use by another program",
+                    where=", ".join(hosts),
+                    next_step="choose another gateway_port, or 0 for any free one",
+                ) from error
+    raise PortInUse("No free port was found", next_step="set gateway_port to a free one")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    made = socket.socket()
+    try:
+        # Without it a port is refused for a minute after its last gateway has left.
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Inherited by every connection: small answers must not wait for the client's ACK.
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.bind((host, port))
+        made.listen(_BACKLOG)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+class Activity:
+    """Requests come through here: it knows how long the gateway has had none."""
+
+    def __init__(self, app: WsgiApp) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+        self._open = 0
+        self._last = time.monotonic()
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        with self._lock:
+            self._open += 1
+        try:
+            return self._app(environ, start_response)
+        finally:
+            with self._lock:
+                self._open -= 1
+                self._last = time.monotonic()
+
+    def idle_seconds(self) -> float:
+        with self._lock:
+            return 0.0 if self._open else time.monotonic() - self._last
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """Something to close at the end, and what it is called in the log."""
+
+    name: str
+    close: Callable[[], None]
+
+
+class Gateway:
+    """What ``app.compose_gateway`` has put together, from start to stop.
+
+    ``serve`` makes it answer; ``leave`` (from any thread or signal handler) makes ``wait`` return;
+    ``stop`` ends it: executions are stopped and recorded while it still answers, so that whoever
+    follows them hears of it, then the listeners close.
+    """
+
+    def __init__(
+        self,
+        *,
+        listeners: Listeners,
+        executions: Executions,
+        runtime: str,
+        started_at: datetime,
+        leaving: threading.Event,
+        closing: Sequence[Closing],
+        idle_limit: float,
+    ) -> None:
+        self.listeners = listeners
+        self.runtime = runtime
+        self.started_at = started_at
+        self._executions = executions
+        self._leaving = leaving
+        self._closing = closing
+        self._idle_limit = idle_limit
+        self._activity: Activity | None = None
+
+    @property
+    def url(self) -> str:
+        return self.listeners.url
+
+    def serve(self, app: WsgiApp) -> None:
+        """Record what a dead gateway left, then answer."""
+        self._executions.recover()
+        self._activity = Activity(app)
+        self.listeners.serve(self._activity)
+
+    def leave(self) -> None:
+        self._leaving.set()
+
+    def shut_down(self, only_if_idle: bool) -> bool:
+        """Leave; where it is asked to be idle, only if no execution runs. Says whether it does."""
+        if only_if_idle and self._executions.active():
+            return False
+        self.leave()
+        return True
+
+    def wait(self, still_ours: Callable[[], bool] = lambda: True, tick: float = 0.5) -> None:
+        """Until it is asked to leave, has been idle too long, or its state folder is gone."""
+        while not self._leaving.wait(tick):
+            if not still_ours():
+                _logger.warning("the state folder has been moved or deleted: leaving")
+                return
+            if self._is_idle():
+                _logger.info("idle for %.0f s: leaving", self._idle_limit)
+                return
+
+    def _is_idle(self) -> bool:
+        idle = self._activity.idle_seconds() if self._activity else 0.0
+        return idle >= self._idle_limit and not self._executions.active()
+
+    def stop(self) -> None:
+        """End everything. What cannot be closed is logged, and does not keep the rest open."""
+        self._leaving.set()
+        for part in (
+            Closing("executions", self._executions.close),
+            Closing("listeners", self.listeners.close),
+            *self._closing,
+        ):
+            try:
+                part.close()
+            except Exception:  # the end of the process: the other parts have to be closed, too
+                _logger.exception("closing the %s failed", part.name)
+
+
+class GatewayThread:
+    """A gateway in a thread of this process, for tests and notebooks::
+
+    with GatewayThread(compose_gateway(settings)) as url:
+        boto3.client("sagemaker", endpoint_url=url, …)
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+
+    def __enter__(self) -> str:
+        return self.gateway.url
+
+    def __exit__(self, *_: object) -> None:
+        self.gateway.stop()
+
+
+def health_document(
+    gateway: Gateway, *, version: str, store: Path, settings_digest: str, running: Sequence[str]
+) -> JsonObject:
+    """What ``GET /_mlops/health`` answers."""
+    return {
+        "running": True,
+        "url": gateway.url,
+        "job_url": gateway.listeners.job_url,
+        "pid": os.getpid(),
+        "version": version,
+        "settings": settings_digest,
+        "runtime": gateway.runtime,
+        "store": str(store),
+        "started_at": gateway.started_at.isoformat(),
+        "executions": list(running),
+    }
