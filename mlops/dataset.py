@@ -353,7 +353,7 @@ def _training(table: _Table) -> Training:
             patience=training.required("patience", int),
             seed=training.required("seed", int),
         )
-        for key in ("epochs", "units", "batch_size", "learning_rate", "patience"):
+        for key in ("epochs", "layers", "units", "batch_size", "learning_rate", "patience"):
             if getattr(values, key) <= 0:
                 raise training.error(training.name(key), "must be above 0")
         return values

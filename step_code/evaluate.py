@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import gc
 import json
 import math
 import os
@@ -18,15 +19,7 @@ import sys
 import tarfile
 import tempfile
 
-if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # without the start-up notes
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its results depend on the processor
-    # The model holds no Keras objects, so Keras, which TensorFlow loads where it can (2 to 4 s),
-    # may stay out. None makes an import fail as if the package were not there.
-    sys.modules.setdefault("keras", None)
-
 import numpy as np
-import tensorflow as tf
 
 MISSING = {"", "na", "n/a", "nan", "null", "none"}  # as in preprocess.py
 BATCH_ROWS = 2048
@@ -34,6 +27,22 @@ BATCH_ROWS = 2048
 
 class EvaluationProblem(Exception):
     """One line that says why there is no evaluation."""
+
+
+def load_tensorflow():
+    """TensorFlow, once the input is known to be good: its import takes seconds."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # without the start-up notes
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its results depend on the processor
+    # The model holds no Keras objects, so Keras, which TensorFlow loads where it can (1.5 s and,
+    # with scikit-learn and pandas, 4 s), may stay out. None makes its import fail as if it were
+    # not installed.
+    sys.modules.setdefault("keras", None)
+    gc.disable()  # the import makes a million objects that stay: 0.5 s of looking for garbage
+    import tensorflow
+
+    gc.enable()
+    tensorflow.config.threading.set_intra_op_parallelism_threads(1)  # the same bits anywhere
+    return tensorflow
 
 
 # --- the model -------------------------------------------------------------------------------
@@ -71,24 +80,26 @@ def extract_safely(tar, folder):
     tar.extractall(folder, **options)
 
 
-def read_model(folder):
-    """The loaded SavedModel (keep it: its signature lives no longer) and preprocessing.json."""
+def read_preprocessing(folder):
     with open(os.path.join(folder, "preprocessing.json"), encoding="utf-8") as file:
-        preprocessing = json.load(file)
+        return json.load(file)
+
+
+def predict(folder, inputs):
+    """Predictions in the target's own unit, asked for in batches."""
+    tf = load_tensorflow()
     try:
-        return tf.saved_model.load(os.path.join(folder, "1")), preprocessing
+        model = tf.saved_model.load(os.path.join(folder, "1"))
     except OSError as error:
         raise EvaluationProblem(f"the model has no usable SavedModel in 1/: {error}") from None
-
-
-def predict(model, inputs):
-    """Predictions in the target's own unit, asked for in batches."""
     signature = model.signatures["serving_default"]
+    specs = signature.structured_input_signature[1]
     rows = len(next(iter(inputs.values())))
     parts = []
     for start in range(0, rows, BATCH_ROWS):
         batch = {
-            name: tf.constant(values[start : start + BATCH_ROWS]) for name, values in inputs.items()
+            name: tf.constant(values[start : start + BATCH_ROWS], specs[name].dtype)
+            for name, values in inputs.items()
         }
         parts.append(signature(**batch)["prediction"].numpy())
     return np.concatenate(parts).astype(np.float64)
@@ -108,14 +119,11 @@ def read_holdout(path, preprocessing):
         rows = [row for row in reader if row]
     if not rows:
         raise EvaluationProblem(f"{path} has no rows")
-    target = numbers(cells(header, rows, preprocessing["target"]["column"]))
     inputs = {}
     for row in preprocessing["inputs"]:
-        column = cells(header, rows, row["column"])
-        inputs[row["name"]] = (
-            numbers(column).astype(np.float32) if row["type"] == "number" else column
-        )
-    return inputs, target
+        read = numbers if row["type"] == "number" else cells
+        inputs[row["name"]] = read(header, rows, row["column"])
+    return inputs, numbers(header, rows, preprocessing["target"]["column"])
 
 
 def cells(header, rows, column):
@@ -125,8 +133,13 @@ def cells(header, rows, column):
     return [row[position] for row in rows]
 
 
-def numbers(texts):
-    return np.array([math.nan if text.lower() in MISSING else float(text) for text in texts])
+def numbers(header, rows, column):
+    """A column as floats, NaN where nothing is given."""
+    texts = cells(header, rows, column)
+    try:
+        return np.array([math.nan if text.lower() in MISSING else float(text) for text in texts])
+    except ValueError as error:
+        raise EvaluationProblem(f"the holdout's column {column!r}: {error}") from None
 
 
 # --- metrics ---------------------------------------------------------------------------------
@@ -153,30 +166,34 @@ def regression_metrics(actual, predicted):
 
 SIZE = 480  # of the square of the axes, in px
 LEFT, TOP, RIGHT, BOTTOM = 72, 64, 24, 56
-HEX_RADIUS = 6.0
+HEX_RADIUS = 5.0
 CLASSES = 6  # of density
+MIDDLE, END = 'text-anchor="middle"', 'text-anchor="end"'
 
 STYLE = """
-.predicted-actual{--surface:#ffffff;--text:#1d2733;--muted:#5f6b78;--line:#e3e7ec;--d1:#cfe2f7;
+.predicted-actual{--surface:#ffffff;--text:#1d2733;--muted:#5f6b78;--line:#e3e7ec;--ideal:#e8590c;--d1:#cfe2f7;
 --d2:#9dc4ee;--d3:#68a3e2;--d4:#3a80cf;--d5:#1f5ca6;--d6:#0e3a72;
 font-family:system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif}
 @media (prefers-color-scheme:dark){.predicted-actual{--surface:#14191f;--text:#e6ebf0;
---muted:#98a4b1;--line:#29323c;--d1:#173a62;--d2:#1f5490;--d3:#2f74bf;--d4:#5b9be0;--d5:#9cc5f2;
+--muted:#98a4b1;--line:#29323c;--ideal:#ff922b;--d1:#1d4876;--d2:#1f5490;--d3:#2f74bf;--d4:#5b9be0;--d5:#9cc5f2;
 --d6:#e0effd}}
 .predicted-actual .title{font-size:16px;font-weight:600;fill:var(--text)}
 .predicted-actual .label{font-size:12px;fill:var(--text)}
 .predicted-actual .note{font-size:11px;fill:var(--muted);font-variant-numeric:tabular-nums}
 .predicted-actual .grid{stroke:var(--line);fill:none}
-.predicted-actual .ideal{stroke:var(--muted);stroke-dasharray:5 4;fill:none}
+.predicted-actual .ideal{stroke:var(--ideal);stroke-width:1.25;stroke-dasharray:5 4;fill:none}
 """
 
 
 class Axis:
-    """One scale for both axes: the range of the actual values and 4 % around it."""
+    """One scale for both axes: the actual values, the predictions that are not far off, and 3 %."""
 
-    def __init__(self, actual, transform):
+    def __init__(self, actual, predicted, transform):
         low, high = float(actual.min()), float(actual.max())
-        margin = (high - low) * 0.04 or 1.0
+        near = (high - low) * 0.2
+        low = min(low, max(float(predicted.min()), low - near))
+        high = max(high, min(float(predicted.max()), high + near))
+        margin = (high - low) * 0.03 or 1.0
         self.low, self.high, self.transform = low - margin, high + margin, transform
 
     def position(self, values):
@@ -258,32 +275,29 @@ def grid(axis):
     return parts
 
 
-MIDDLE = 'text-anchor="middle"'
-END = 'text-anchor="end"'
-
-
 def legend(most):
-    """The scale of density, at the right above the axes."""
-    left = SIZE - CLASSES * 18
+    """The scale of density, in the corner that predictions hardly reach."""
+    left, top = SIZE - 12 - CLASSES * 22, SIZE - 42
     parts = [
-        f'<rect x="{left + 18 * number}" y="-22" width="17" height="9" rx="2" '
+        f'<rect x="{left + 22 * number}" y="{top}" width="21" height="9" rx="2" '
         f'fill="var(--d{number + 1})"/>'
         for number in range(CLASSES)
     ]
-    parts.append(f'<text class="note" x="{left - 6}" y="-13.5" {END}>rows in a cell: 1</text>')
-    parts.append(f'<text class="note" x="{SIZE + 4}" y="-13.5">{most:,}</text>')
+    parts.append(f'<text class="note" x="{left}" y="{top - 6}">rows in a cell</text>')
+    parts.append(f'<text class="note" x="{left}" y="{top + 23}">1</text>')
+    parts.append(f'<text class="note" x="{SIZE - 13}" y="{top + 23}" {END}>{most:,}</text>')
     return parts
 
 
 def draw_plot(actual, predicted, target, metrics):
     """A self-contained SVG: density of predicted against actual values, light and dark."""
-    axis = Axis(actual, target["transform"])
+    axis = Axis(actual, predicted, target["transform"])
     beyond = int(((predicted < axis.low) | (predicted > axis.high)).sum())
     hexagons, most = hexagon_paths(axis.position(actual), axis.position(predicted))
     name = escape(target["column"] + (f", {target['unit']}" if target.get("unit") else ""))
     scale = " (log scale)" if target["transform"] == "log" else ""
     values = {key: row["value"] for key, row in metrics["regression_metrics"].items()}
-    summary = f"{len(actual):,} test rows · mse {values['mse']:.4g} · r² {values['r2']:.3f}"
+    summary = f"{len(actual):,} test rows · mse {values['mse']:.4f} · r² {values['r2']:.3f}"
     if beyond:
         summary += f" · {beyond:,} beyond the axis, drawn at its edge"
     width, height = LEFT + SIZE + RIGHT, TOP + SIZE + BOTTOM
@@ -317,13 +331,13 @@ def escape(text):
 
 def evaluate(model_path, holdout, output):
     """Load, predict, measure, draw. Raises EvaluationProblem."""
-    tf.config.threading.set_intra_op_parallelism_threads(1)  # the same bits on any machine
-    with tempfile.TemporaryDirectory() as folder:
-        model, preprocessing = read_model(unpack_model(model_path, folder))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = unpack_model(model_path, temporary)
+        preprocessing = read_preprocessing(folder)
         target = preprocessing["target"]
         inputs, actual = read_holdout(holdout, preprocessing)
         say(f"{len(actual):,} rows from {preprocessing['dataset']} that training never saw")
-        predicted = predict(model, inputs)
+        predicted = predict(folder, inputs)
     if target["transform"] == "log":
         actual, predicted = np.log(actual), np.log(predicted)
     if not np.isfinite(predicted).all():

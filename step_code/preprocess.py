@@ -43,11 +43,11 @@ def read_descriptor(path):
             return complete_descriptor(json.load(file))
     except FileNotFoundError:
         raise DataProblem(f"there is no descriptor {path}") from None
-    except ValueError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataProblem(f"the descriptor {path} is not JSON: {error}") from None
     except KeyError as error:
         raise DataProblem(f"the descriptor {path} lacks the key {error}") from None
-    except (AttributeError, TypeError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise DataProblem(f"the descriptor {path} has a wrong form: {error}") from None
 
 
