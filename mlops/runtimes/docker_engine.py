@@ -41,6 +41,11 @@ class Engine:
             answer: dict[str, Any] = self.client.info()
         return answer
 
+    def has_image(self, reference: str) -> bool:
+        """Whether the engine has an image of that name."""
+        with translated(f"The image {reference} cannot be looked up"):
+            return bool(self.client.images(reference, quiet=True))
+
     @property
     def version(self) -> str:
         return str(self.info["ServerVersion"])

@@ -212,7 +212,11 @@ def _read(length: int) -> bytes:
 
 
 def start_job(plan: dict[str, Any]) -> int:
-    """Fork and execute the job; return its process id once the program itself runs."""
+    """Fork and execute the job; return its process id once the program itself runs.
+
+    Raises:
+        SetupError: it does not run. (The pipe that tells of it closes by itself at the exec.)
+    """
     report, verdict = os.pipe()
     supervisor = os.getpid()
     child = os.fork()
@@ -220,21 +224,21 @@ def start_job(plan: dict[str, Any]) -> int:
         try:
             _become_job(plan, supervisor)
         except BaseException as error:  # noqa: BLE001 - a forked child must never return
-            number = error.errno if isinstance(error, OSError) else 0
-            text = f"{plan['argv'][0]}: {os.strerror(number) if number else error}"
-            os.write(verdict, f"{number or 0} {text}".encode(errors="replace"))
+            kind = error.kind if isinstance(error, SetupError) else _kind_of(error)
+            os.write(verdict, f"{kind}\n{error}".encode(errors="replace"))
         os._exit(127)
     os.close(verdict)
     with open(report, "rb") as pipe:  # noqa: PTH123
         failure = pipe.read().decode()
     if failure:
         os.waitpid(child, 0)
-        code, _, text = failure.partition(" ")
-        raise SetupError("command" if code in _NO_PROGRAM else f"setup {code}", text)
+        kind, _, text = failure.partition("\n")
+        raise SetupError(kind, text)
     return child
 
 
-_NO_PROGRAM = {str(code) for code in (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR)}
+def _kind_of(error: BaseException) -> str:
+    return f"setup {(isinstance(error, OSError) and error.errno) or 0}"
 
 
 def _become_job(plan: dict[str, Any], supervisor: int) -> None:
@@ -250,7 +254,11 @@ def _become_job(plan: dict[str, Any], supervisor: int) -> None:
     for number, source in ((0, nothing), (1, log), (2, log)):
         os.dup2(source, number)
     os.chdir(plan["cwd"])
-    os.execvpe(plan["argv"][0], plan["argv"], plan["environment"])
+    program = plan["argv"][0]
+    try:
+        os.execvpe(program, plan["argv"], plan["environment"])
+    except OSError as error:
+        raise SetupError("command", f"{program}: {error.strerror}") from error
 
 
 def serve(job: int) -> int:
@@ -349,8 +357,7 @@ def run(plan: dict[str, Any]) -> None:
         _answer(f"{error.kind}\n{error}")
         return
     except Exception as error:  # noqa: BLE001 - the gateway raises it in its own terms
-        number = error.errno if isinstance(error, OSError) else 0
-        _answer(f"setup {number}\n{error}")
+        _answer(f"{_kind_of(error)}\n{error}")
         return
     _answer("started")
     started = time.monotonic()
