@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlops.images.base import choose_base
-from mlops.images.engine import DockerEngine, Engine, Progress
+from mlops.images.engine import BuildStep, DockerEngine, Engine, Progress
 from mlops.images.packages import PackageAccess, package_access
 from mlops.images.plan import FoundImage, ImagePlan, ImageState, ImageStatus, plan_images
 from mlops.images.sources import ImageSource, image_sources
@@ -113,18 +113,18 @@ class Builder:
             return ImageStatus(image, folder, plan.state, "", size)
         self.progress(f"{image}: {plan.reason}")
         started = time.monotonic()
-        self._run(plan, plan.parent or self._base(plan.source.base, plan.given_base))
-        self._retag(plan.source, found)
+        base = plan.parent or self._base(plan.source.base, plan.given_base)
+        self._name(plan.source, found, self._run(plan, base))
         seconds = time.monotonic() - started
         built = self.engine.find(image)
         size = built.size if built else 0
         self.progress(f"{image}: built in {seconds:.0f} s ({size / 1e6:,.0f} MB)")
         return ImageStatus(image, folder, ImageState.BUILT, plan.reason, size, seconds)
 
-    def _run(self, plan: ImagePlan, base: str) -> None:
+    def _run(self, plan: ImagePlan, base: str) -> tuple[BuildStep, ...]:
         access = self._package_access()
         context: dict[str, Path | bytes] = {**plan.source.files, **access.context_files()}
-        self.engine.build(
+        return self.engine.build(
             plan.source.image,
             dockerfile=plan.source.dockerfile,
             context=context,
@@ -133,13 +133,26 @@ class Builder:
             progress=lambda line: self.progress(f"{plan.source.image}: {line}"),
         )
 
-    def _retag(self, source: ImageSource, before: FoundImage | None) -> None:
-        """Name the image by its content too, and let the one before lose such names."""
+    def _name(
+        self, source: ImageSource, before: FoundImage | None, steps: tuple[BuildStep, ...]
+    ) -> None:
+        """Name what was built, and remove what it replaces.
+
+        The stage that installs is named too: it makes the next build quick, and without a name
+        it would be lost at the next `docker image prune`.
+        """
+        old_stage = self.engine.find(source.packages_tag)
+        installed = [step.image for step in steps if step.instruction.startswith("RUN")]
+        if installed and installed[-1]:
+            self.engine.tag(installed[-1], source.packages_tag)
         stem = source.content_tag.rpartition("-")[0]
         for tag in before.tags if before else ():
             if tag.startswith(stem) and tag != source.content_tag:
                 self.engine.untag(tag)
         self.engine.tag(source.image, source.content_tag)
+        for replaced in (before, old_stage):
+            if replaced:
+                self.engine.discard(replaced.id)
 
     def _base(self, default: str, given: str | None) -> str:
         key = (default, given)

@@ -9,6 +9,7 @@ import tarfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +27,16 @@ LABEL = "mlops.images"
 """On every helper container that a build makes, so that one left behind can be told."""
 
 SHOWN_LINES = 20
+HTTP_CONFLICT = 409
 FULL = "no space left on device"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildStep:
+    """An instruction of a Dockerfile and the id of the image after it ("" where none was told)."""
+
+    instruction: str
+    image: str = ""
 
 
 class Engine(Protocol):
@@ -57,8 +67,8 @@ class Engine(Protocol):
         arguments: Mapping[str, str],
         network: str | None,
         progress: Progress,
-    ) -> None:
-        """Build an image. Raises ImageUnavailable with the last output lines."""
+    ) -> tuple[BuildStep, ...]:
+        """Build an image; return its steps. Raises ImageUnavailable with the last output lines."""
         ...
 
     def tag(self, name: str, other: str) -> None:
@@ -67,6 +77,10 @@ class Engine(Protocol):
 
     def untag(self, name: str) -> None:
         """Take a name from an image that has others."""
+        ...
+
+    def discard(self, identity: str) -> None:
+        """Remove an image by its id; one that has a name or is in use stays."""
         ...
 
 
@@ -149,7 +163,7 @@ class DockerEngine:
         arguments: Mapping[str, str],
         network: str | None,
         progress: Progress,
-    ) -> None:
+    ) -> tuple[BuildStep, ...]:
         with translated(f"The image {name}"), packed(context) as archive:
             events = self._client.build(
                 fileobj=archive,
@@ -162,7 +176,7 @@ class DockerEngine:
                 forcerm=True,
                 decode=True,
             )
-            follow_build(name, events, progress)
+            return follow_build(name, events, progress)
 
     def tag(self, name: str, other: str) -> None:
         repository, tag = split_name(other)
@@ -172,6 +186,17 @@ class DockerEngine:
     def untag(self, name: str) -> None:
         with translated(f"The image {name}"):
             self._client.remove_image(name, noprune=True)
+
+    def discard(self, identity: str) -> None:
+        image = self.find(identity)
+        if image is None or image.tags:
+            return
+        with translated(f"The image {identity}"):
+            try:
+                self._client.remove_image(identity)
+            except APIError as error:
+                if error.status_code != HTTP_CONFLICT:
+                    raise
 
 
 def connect(timeout: float | None) -> docker.APIClient:
@@ -238,23 +263,32 @@ def packed(context: Mapping[str, Path | bytes]) -> Iterator[io.BytesIO]:
     yield stream
 
 
-def follow_build(name: str, events: Iterator[dict[str, Any]], progress: Progress) -> None:
+def follow_build(
+    name: str, events: Iterator[dict[str, Any]], progress: Progress
+) -> tuple[BuildStep, ...]:
     """Show a build's output as it comes; raise with its end where it fails."""
     last: deque[str] = deque(maxlen=SHOWN_LINES)
+    steps: list[BuildStep] = []
     for event in events:
         for line in str(event.get("stream", "")).splitlines():
-            if line.strip():
-                last.append(line.rstrip())
-                if shown := worth_showing(line):
-                    progress(shown)
+            if not line.strip():
+                continue
+            last.append(line.rstrip())
+            if step := re.match(r"Step \d+/\d+ : (.*)", line):
+                steps.append(BuildStep(step.group(1)))
+            elif steps and (made := re.match(r" ---> ([0-9a-f]{12,})$", line)):
+                steps[-1] = BuildStep(steps[-1].instruction, made.group(1))
+            if shown := worth_showing(line):
+                progress(shown)
         if "error" in event:
             raise build_failure(name, str(event["error"]), list(last))
+    return tuple(steps)
 
 
 def worth_showing(line: str) -> str | None:
     """Docker's steps and pip's downloads, shortened; None for the rest."""
-    if step := re.match(r"Step (\d+/\d+) : (.{1,70})", line):
-        return f"{step.group(1)} {step.group(2)}"
+    if step := re.match(r"Step (\d+/\d+) : (.*)", line):
+        return f"{step.group(1)} {' '.join(step.group(2).split())[:70]}"
     if got := re.match(r"\s*Downloading (?:\S*/)?(\S+?)(?:-cp\S+|-py\S+)? (\(.*B\))", line):
         return f"    {got.group(1)} {got.group(2)}"
     if line.startswith("Installing collected packages"):

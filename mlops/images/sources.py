@@ -43,7 +43,17 @@ class ImageSource:
         A tag and not a label: a label is one more build step, which takes seconds on storage
         drivers without native differences.
         """
-        return f"{self.image.partition(':')[0]}:content-{self.content[:16]}"
+        return f"{self.repository}:content-{self.content[:16]}"
+
+    @property
+    def packages_tag(self) -> str:
+        """The name of the build's stage that installs the packages."""
+        return f"{self.repository}:packages"
+
+    @property
+    def repository(self) -> str:
+        head, colon, tag = self.image.rpartition(":")
+        return head if colon and "/" not in tag else self.image
 
 
 def image_sources(settings: Settings, project: Path = PROJECT) -> tuple[ImageSource, ...]:
