@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import BinaryIO
 
@@ -35,8 +35,8 @@ class Attributes:
 
     def to_json(self) -> str:
         """Only what differs from the defaults: most objects need two bytes."""
-        values = {name: value for name, value in asdict(self).items() if value}
-        if values["content_type"] == DEFAULT_CONTENT_TYPE:
+        values = {name: value for name in _NAMES if (value := getattr(self, name))}
+        if values.get("content_type") == DEFAULT_CONTENT_TYPE:
             del values["content_type"]
         return json.dumps(values, separators=(",", ":"))
 
@@ -50,6 +50,7 @@ class Attributes:
 
 
 _DEFAULT_ATTRIBUTES = Attributes()
+_NAMES = tuple(one.name for one in fields(Attributes))
 
 
 @dataclass(frozen=True, slots=True)
