@@ -12,7 +12,7 @@ from pathlib import Path
 from mlops.sessions.local import CompileSession
 from mlops.settings import Settings
 
-from mlops.pipeline import build_pipeline  # isort: skip  # after the session, which keeps the SDK quiet
+from mlops.pipeline import build_pipeline  # isort: skip  # after the session
 
 if __name__ == "__main__":
     here = Path(__file__).resolve().parent

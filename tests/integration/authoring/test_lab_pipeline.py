@@ -20,7 +20,7 @@ from mlops.sessions.local import CompileSession
 from mlops.sessions.sdk import PipelineSession
 from mlops.settings import Settings
 
-from mlops.pipeline import build_pipeline  # isort: skip  # after the session, which keeps the SDK quiet
+from mlops.pipeline import build_pipeline  # isort: skip  # after the session
 
 ROOT = Path(__file__).resolve().parents[3]
 ACCOUNT = "123456789012"

@@ -1,0 +1,1 @@
+print("this runs in the step's container")
