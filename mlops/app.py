@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 from mlops.settings import Settings
 
 if TYPE_CHECKING:
+    from mlops.backends import Backend
+    from mlops.gateway.address import GatewayAddress
+    from mlops.gateway.client import GatewayClient
     from mlops.gateway.server import Gateway
-    from mlops.ports import ContainerRuntime
+    from mlops.ports import ContainerRuntime, JsonObject
+    from mlops.runtimes.findings import Finding
 
 # Imports of parts are inside the functions: a command pays for what it uses alone.
 
@@ -83,3 +87,52 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         )
     )
     return gateway
+
+
+def start_gateway(settings: Settings) -> GatewayAddress:
+    """The state folder's gateway, started where none runs. See `ensure_gateway` for errors."""
+    from mlops.gateway.process import ensure_gateway
+
+    return ensure_gateway(settings)
+
+
+def stop_gateway(settings: Settings) -> GatewayAddress | None:
+    """Stop the state folder's gateway; None where none runs."""
+    from mlops.gateway import process
+
+    return process.stop_gateway(settings)
+
+
+def gateway_health(settings: Settings) -> JsonObject | None:
+    """What the state folder's gateway says of itself; None where none runs."""
+    from mlops.gateway.process import find_gateway
+
+    return find_gateway(settings)
+
+
+def client(settings: Settings) -> GatewayClient:
+    """A client of the state folder's gateway, which is started where none runs."""
+    from mlops.gateway.client import GatewayClient
+
+    return GatewayClient(start_gateway(settings).url)
+
+
+def backend(settings: Settings, name: str) -> Backend:
+    """The backend `local` or `cloud`."""
+    from mlops.backends import CloudBackend, LocalBackend
+
+    return CloudBackend() if name == "cloud" else LocalBackend(settings, lambda: client(settings))
+
+
+def runtime_name(settings: Settings) -> str:
+    """The name of the runtime that the settings choose on this machine."""
+    from mlops.runtimes.choice import choose_runtime
+
+    return choose_runtime(settings).name
+
+
+def probe(settings: Settings) -> tuple[Finding, ...]:
+    """What this machine can do for a run, tried out."""
+    from mlops.runtimes.probes import probe_machine
+
+    return probe_machine(settings)

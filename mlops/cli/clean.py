@@ -19,15 +19,15 @@ def clean(store: Path | None, everything: bool, yes: bool) -> None:
     Without --all: the job folders of ended executions and the caches. Executions, logs, reports,
     objects, models and packages stay.
     """
-    from mlops import app
+    from mlops import cleaning
 
     settings = load_settings(store=store)
-    plan = app.plan_clean(settings, everything=everything)
+    plan = cleaning.plan_clean(settings, everything=everything)
     if not plan.folders:
         click.echo(f"nothing to remove in {settings.store}")
         return
     size = f"{plan.size / 1e6:,.1f} MB"
     if everything and not yes:
         click.confirm(f"Remove {settings.store} with all its executions ({size})?", abort=True)
-    app.carry_out_clean(settings, plan)
+    cleaning.carry_out_clean(settings, plan)
     click.echo(f"removed {size} in {len(plan.folders)} folders of {settings.store}")

@@ -64,6 +64,7 @@ def show(execution: str, store: Path | None, as_json: bool) -> None:
     from mlops.cli.console import make_console
     from mlops.cli.summary import as_json as document
     from mlops.cli.summary import print_summary
+    from mlops.runs import write_report
 
     settings = load_settings(store=store)
     client = app.client(settings)
@@ -71,7 +72,7 @@ def show(execution: str, store: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(document(details))
         return
-    print_summary(make_console(), details, str(app.write_report(settings, details)))
+    print_summary(make_console(), details, str(write_report(settings, details)))
 
 
 @executions.command()
@@ -111,13 +112,11 @@ def logs(execution: str, step: str | None, follow: bool, store: Path | None) -> 
 def stop(execution: str, store: Path | None) -> None:
     """Stop EXECUTION: its jobs get a SIGTERM, then it is Stopped."""
     from mlops import app
+    from mlops.runs import stop_execution
 
     client = app.client(load_settings(store=store))
     found = client.execution(_id(client, execution))["execution"]
-    client.call(
-        "StopPipelineExecution",
-        {"PipelineExecutionArn": found["arn"], "ClientRequestToken": app.request_token()},
-    )
+    stop_execution(client, found["arn"])
     click.echo(f"stopping {found['id']}")
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
 import click
 
 from mlops.cli.options import json_flag, load_settings, print_json
+
+if TYPE_CHECKING:
+    from mlops.images import ImageStatus
 
 
 @click.group()
@@ -17,23 +23,30 @@ def images() -> None:
 @click.option("--force", is_flag=True, help="Build also what did not change.")
 def build(base_image: str | None, force: bool) -> None:
     """Build the images that changed."""
-    from mlops import app
+    from mlops.images import build_images
 
-    for image in app.build_images(
-        load_settings(), base_image=base_image, force=force, progress=click.echo
-    ):
-        click.echo(f"{image.tag} · {image.size / 1e6:,.0f} MB · {image.summary}")
+    settings = load_settings()
+    for image in build_images(settings, base_image=base_image, force=force, progress=click.echo):
+        click.echo(_line(image))
 
 
 @images.command("list")
 @json_flag
 def list_images(as_json: bool) -> None:
     """List the images and whether they are built."""
-    from mlops import app
+    from mlops.images import image_status
 
-    found = app.image_status(load_settings())
+    found = image_status(load_settings())
     if as_json:
-        print_json([image.as_json() for image in found])
+        print_json([asdict(image) for image in found])
         return
     for image in found:
-        click.echo(f"{image.tag} · {image.summary}")
+        click.echo(_line(image))
+
+
+def _line(image: ImageStatus) -> str:
+    words = [image.image, image.state.value]
+    words += [f"{image.size / 1e6:,.0f} MB"] if image.size else []
+    words += [image.reason] if image.reason else []
+    words += [f"{image.seconds:.1f} s"] if image.seconds else []
+    return " · ".join(words)

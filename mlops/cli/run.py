@@ -15,7 +15,7 @@ from mlops.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mlops.app import RunningExecution
+    from mlops.runs import RunningExecution
     from mlops.settings import Settings
 
 EXIT_CODES = {"Succeeded": 0, "Failed": 1, "Stopped": 130}
@@ -70,13 +70,13 @@ def run(
 
     TARGET is `module:function`, a Python file, or a definition JSON.
     """
-    from mlops import app
+    from mlops import runs
     from mlops.cli.console import make_console
 
     given = parse_parameters(parameters)
     settings = load_settings(store=store, runtime=runtime, dataset=dataset, data_file=data_file)
     console = make_console()
-    running = app.start_run(
+    running = runs.start_run(
         settings,
         target=target,
         backend=backend,
@@ -112,7 +112,7 @@ def compile_command(
     from mlops import app
 
     settings = load_settings(store=store, dataset=dataset, data_file=data_file)
-    text = app.compile_definition(settings, target)
+    text = app.backend(settings, "local").compile(target).definition
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
     click.echo(f"{out} · {len(text.encode()):,} bytes · {len(json.loads(text)['Steps'])} steps")
@@ -120,7 +120,7 @@ def compile_command(
 
 def _print_head(console: Console, settings: Settings, running: RunningExecution) -> None:
     console.print(
-        f"mlops · {running.backend} · {running.runtime} · gateway {running.gateway}"
+        f"mlops · {running.backend} · {running.runtime} · gateway {running.client.url.removeprefix('http://')}"
         f" · store {_relative(settings.store)}",
         style="dim",
         markup=False,
@@ -151,9 +151,10 @@ def _finish(
     console: Console, running: RunningExecution, status: str, json_file: Path | None
 ) -> int:
     from mlops.cli.summary import as_json, print_summary
+    from mlops.runs import write_report
 
     details = running.details()
-    report = running.write_report(details)
+    report = write_report(running.settings, details)
     print_summary(console, details, _relative(report))
     _write_json(json_file, as_json(details))
     return EXIT_CODES[status]

@@ -1,0 +1,82 @@
+"""Making room in a state folder: a plan that can be looked at, and the act.
+
+What an execution leaves beside its results are its steps' job folders, kept after a failure so
+that a person can look into them, and caches. Records, logs, reports and objects are results.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlops import app
+from mlops.errors import UsageError
+from mlops.settings import Settings
+
+MARKS = ("gateway.json", "gateway.lock", "state.db")
+"""Files of which a state folder has at least one: nothing else is ever removed whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class CleanPlan:
+    """Folders to remove, and how much they hold in bytes."""
+
+    folders: tuple[Path, ...]
+    size: int
+    everything: bool
+
+
+def plan_clean(settings: Settings, *, everything: bool = False) -> CleanPlan:
+    """Say what would be removed.
+
+    Raises:
+        UsageError: `everything` of a folder that is no state folder.
+    """
+    store = settings.store
+    if not store.is_dir():
+        return CleanPlan((), 0, everything)
+    if everything:
+        if not any((store / mark).exists() for mark in MARKS):
+            raise UsageError(
+                "This folder was not made by mlops, it is left alone",
+                where=str(store),
+                next_step="give the state folder: mlops clean --all --store DIR",
+            )
+        return CleanPlan((store,), _size(store), everything)
+    folders = tuple(_job_folders(settings))
+    return CleanPlan(folders, sum(_size(folder) for folder in folders), everything)
+
+
+def carry_out_clean(settings: Settings, plan: CleanPlan) -> None:
+    """Remove what the plan names; with everything, the gateway is stopped first."""
+    if plan.everything:
+        app.stop_gateway(settings)
+    for folder in plan.folders:
+        shutil.rmtree(folder, ignore_errors=False)
+
+
+def _job_folders(settings: Settings) -> Iterator[Path]:
+    running = _running_ids(settings)
+    for execution in sorted(settings.store.glob("executions/*")):
+        if execution.name in running:
+            continue
+        yield from sorted(folder for folder in execution.glob("*/ml") if folder.is_dir())
+    cache = settings.store / "cache"
+    if cache.is_dir():
+        yield cache
+
+
+def _running_ids(settings: Settings) -> set[str]:
+    health = app.gateway_health(settings)
+    arns = (health or {}).get("executions") or []
+    return {str(arn).rpartition("/")[2] for arn in arns}
+
+
+def _size(folder: Path) -> int:
+    return sum(
+        entry.lstat().st_size
+        for entry in folder.rglob("*")
+        if entry.is_file() and not entry.is_symlink()
+    )

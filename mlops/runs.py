@@ -1,0 +1,141 @@
+"""One run from the settings to its report: what `mlops run` does, as functions.
+
+    settings → images (where asked for) → gateway ┐
+                                        compile  ─┴→ submit → follow → details → report
+
+The gateway starts while the SDK compiles: each takes seconds and neither needs the other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from mlops import app
+from mlops.settings import Settings
+
+if TYPE_CHECKING:
+    from mlops.authoring import CompiledPipeline
+    from mlops.definition import Gate, PipelineDefinition
+    from mlops.gateway.client import GatewayClient
+    from mlops.web.graph import Edge
+
+
+@dataclass(frozen=True)
+class RunningExecution:
+    """A started execution and what is needed to follow it."""
+
+    settings: Settings
+    client: GatewayClient
+    arn: str
+    backend: str
+    runtime: str
+    pipeline_name: str
+    parameters: Mapping[str, str]
+    step_names: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        return self.arn.rpartition("/")[2]
+
+    def stop(self) -> None:
+        """Ask the execution to stop; it ends as Stopped."""
+        stop_execution(self.client, self.arn)
+
+    def details(self) -> dict[str, Any]:
+        """All that the gateway knows of it."""
+        return self.client.execution(self.id)
+
+
+def start_run(
+    settings: Settings,
+    *,
+    target: str | None = None,
+    backend: str = "local",
+    parameters: Mapping[str, str] | None = None,
+    build_images: bool = False,
+    progress: Callable[[str], None] = print,
+) -> RunningExecution:
+    """Compile TARGET (the lab's pipeline where it is None), submit it and start it.
+
+    Raises:
+        UsageError: target, parameters, definition or data are wrong; nothing was started.
+        EnvironmentLacks: no gateway, no runtime, no image.
+    """
+    chosen = app.backend(settings, backend)
+    if build_images and backend == "local":
+        build_images_for(settings, progress)
+    with ThreadPoolExecutor(1) as side:
+        starting = side.submit(app.start_gateway, settings) if backend == "local" else None
+        pipeline = chosen.compile(target)
+        if starting is not None:
+            starting.result()
+    arn = chosen.submit(pipeline, parameters or {})
+    client = app.client(settings)
+    return RunningExecution(
+        settings=settings,
+        client=client,
+        arn=arn,
+        backend=backend,
+        runtime=str(client.health()["runtime"]),
+        pipeline_name=pipeline.name,
+        parameters=dict(parameters or {}),
+        step_names=_step_names(pipeline),
+    )
+
+
+def build_images_for(settings: Settings, progress: Callable[[str], None]) -> None:
+    """Build what changed, where the runtime that the settings choose runs on images."""
+    if app.runtime_name(settings) != "docker":
+        return
+    from mlops.images import build_images
+
+    build_images(settings, progress=progress)
+
+
+def stop_execution(client: GatewayClient, arn: str) -> None:
+    client.call(
+        "StopPipelineExecution", {"PipelineExecutionArn": arn, "ClientRequestToken": uuid4().hex}
+    )
+
+
+def write_report(settings: Settings, details: Mapping[str, Any]) -> Path:
+    """Write the execution's report into its folder, whole or not at all; returns the file."""
+    from mlops.definition import parse_definition
+    from mlops.web.report import render_report
+
+    edges = _edges(parse_definition(json.dumps(details["definition"])))
+    file: Path = settings.store / "executions" / details["execution"]["id"] / "report.html"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_suffix(".tmp")
+    unfinished.write_text(render_report(details, edges), encoding="utf-8")
+    unfinished.replace(file)
+    return file
+
+
+def _edges(definition: PipelineDefinition) -> list[Edge]:
+    """What waits for what; the ways out of a condition are labelled with its outcome."""
+    from mlops.engine import dependencies
+    from mlops.web.graph import Edge
+
+    graph = dependencies(definition)
+    return [
+        Edge(source, name, _label(graph.gates.get(name), source))
+        for name in graph.names
+        for source in graph.after[name]
+    ]
+
+
+def _label(gate: Gate | None, source: str) -> str:
+    return str(gate.outcome).lower() if gate and gate.step == source else ""
+
+
+def _step_names(pipeline: CompiledPipeline) -> tuple[str, ...]:
+    from mlops.definition import parse_definition
+
+    return tuple(step.name for step in parse_definition(pipeline.definition).all_steps())
