@@ -77,7 +77,7 @@ def small(count: int) -> str:
         {
             "Name": f"S{number}",
             "Type": "Model",
-            "Arguments": {"A": {"Get": f"Steps.S{number - 1}.B"}} if number else {},
+            "Arguments": {"Containers": {"Get": f"Steps.S{number - 1}.B"} if number else 1},
             "DependsOn": [f"S{number // 2}"] if number > 1 else [],
         }
         for number in range(count)

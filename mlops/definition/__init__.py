@@ -24,6 +24,7 @@ from mlops.definition.expressions.get_execution_variable import (
     ExecutionVariable,
     GetExecutionVariable,
 )
+from mlops.definition.expressions.get_experiment_config import GetExperimentConfig
 from mlops.definition.expressions.get_parameter import GetParameter
 from mlops.definition.expressions.get_step_property import GetStepProperty
 from mlops.definition.expressions.join import Join
@@ -58,6 +59,7 @@ __all__ = [
     "FailStep",
     "Gate",
     "GetExecutionVariable",
+    "GetExperimentConfig",
     "GetParameter",
     "GetPropertyFile",
     "GetStepProperty",

@@ -11,7 +11,12 @@ from __future__ import annotations
 from mlops.definition.conditions import CONDITIONS
 from mlops.definition.declarations import Declarations
 from mlops.definition.expressions import functions
-from mlops.definition.expressions.base import ExpressionReader, Reference
+from mlops.definition.expressions.base import (
+    Expression,
+    ExpressionReader,
+    ObjectExpression,
+    Reference,
+)
 from mlops.definition.fields import Fields
 from mlops.definition.graph import build_graph, find_cycles
 from mlops.definition.json_text import JsonTextError, read_json
@@ -92,10 +97,11 @@ class _Document:
         self._fields = fields
         self._problems = fields.problems
         files = PropertyFiles()
-        self._functions = functions(files)
+        self._experiment = ExpressionReader(functions(files, {}), self._problems)
+        self._experiment_config = self._read_experiment_config()
         self._steps = StepReader(
             STEP_KINDS,
-            functions=self._functions,
+            functions=functions(files, self._experiment_config),
             conditions=CONDITIONS,
             property_files=files,
             problems=self._problems,
@@ -104,20 +110,27 @@ class _Document:
     def read(self) -> PipelineDefinition:
         fields = self._fields
         fields.only(_TOP_LEVEL, "A pipeline definition")
+        if fields.get("MlflowConfig") is not None:
+            fields.refuse("MlflowConfig", "MLflow tracking does not run here yet; leave it out")
         self._check_version()
-        experiment = ExpressionReader(self._functions, self._problems)
         definition = PipelineDefinition(
             version=DEFINITION_VERSION,
             metadata=fields.object("Metadata") or {},
             parameters=read_parameters(fields),
-            experiment_config=experiment.read(
-                fields.object("PipelineExperimentConfig"), fields.at("PipelineExperimentConfig")
-            ),
+            experiment_config=ObjectExpression(self._experiment_config),
             steps=self._read_steps(),
         )
-        self._check_names(definition.parameters, tuple(experiment.references))
+        self._check_names(definition.parameters)
         self._check_cycles(definition.steps)
         return definition
+
+    def _read_experiment_config(self) -> dict[str, Expression]:
+        key = "PipelineExperimentConfig"
+        members = self._fields.object(key) or {}
+        at = self._fields.at(key)
+        return {
+            name: self._experiment.read(value, at.child(name)) for name, value in members.items()
+        }
 
     def _check_version(self) -> None:
         if not self._fields.require("Version", "A pipeline definition"):
@@ -136,12 +149,13 @@ class _Document:
             self._fields.refuse("Steps", "A pipeline needs at least one step")
         return self._steps.read_steps(self._fields, "Steps")
 
-    def _check_names(
-        self, parameters: tuple[Parameter, ...], references: tuple[Reference, ...]
-    ) -> None:
-        declared = Declarations({parameter.name for parameter in parameters}, self._steps.declared)
-        for reference in references:
-            self._check_reference(reference, declared)
+    def _check_names(self, parameters: tuple[Parameter, ...]) -> None:
+        names = {parameter.name for parameter in parameters}
+        # Experiment and trial are made before any step runs.
+        before_steps = Declarations(names, {})
+        for reference in self._experiment.references:
+            self._check_reference(reference, before_steps)
+        declared = Declarations(names, self._steps.declared)
         for step in self._steps.declared.values():
             for reference in step.references:
                 self._check_reference(reference, declared)

@@ -22,8 +22,8 @@ class PipelineDefinition:
     steps: tuple[Step, ...]
     """The top level; nested steps are in their condition step's branches."""
     metadata: Mapping[str, JsonValue] = field(default_factory=dict)
-    experiment_config: Expression = field(default_factory=lambda: Literal(None))
-    """``PipelineExperimentConfig``; resolves to None where the definition has none."""
+    experiment_config: Expression = field(default_factory=lambda: Literal({}))
+    """``PipelineExperimentConfig``; resolves to {} where the definition has none."""
 
     def all_steps(self) -> tuple[Step, ...]:
         """Every step, each before those nested in it, in the order of the document."""

@@ -95,7 +95,7 @@ def _by_name(elements: Sequence[JsonValue]) -> dict[str, JsonValue]:
     named: dict[str, JsonValue] = {}
     for element in elements:
         if not isinstance(element, Mapping):
-            raise PathError(f"a list of {json_type(element)} is asked for a name")
+            raise PathError(f"the list has {json_type(element)} in it, which has no name")
         member = next((member for member in NAME_MEMBERS if member in element), None)
         if member is not None:
             named.setdefault(str(element[member]), element)

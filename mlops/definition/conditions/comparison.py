@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlops.definition.conditions.base import Condition, ConditionReader
-from mlops.definition.conditions.values import kind_of, shown
+from mlops.definition.conditions.values import described, kind_of, shown
 from mlops.definition.expressions.base import Expression
 from mlops.definition.fields import Fields
 from mlops.definition.scope import JsonValue, Scope
@@ -56,12 +56,12 @@ class Comparison(Condition):
         left_kind, right_kind = kind_of(left), kind_of(right)
         if left_kind is not right_kind:
             raise ResolveError(
-                f"{self.type} cannot compare {left_kind} {left!r} with {right_kind} {right!r}",
+                f"{self.type} cannot compare {described(left)} with {described(right)}",
                 next_step="compare values of one type: change the parameter's type or the file",
             )
         if OPERATORS[self.type].needs_order and not left_kind.ordered:
             raise ResolveError(
-                f"{self.type} needs an order, {left_kind} {left!r} has none",
+                f"{self.type} needs an order, {described(left)} has none",
                 next_step="compare numbers or strings, or use Equals",
             )
 

@@ -57,3 +57,9 @@ def shown(value: JsonValue) -> str:
     if value is None or isinstance(value, str):
         return "null" if value is None else repr(value)
     return render_text(value)
+
+
+def described(value: JsonValue) -> str:
+    """A value with its kind, such as ``the string '1'``."""
+    kind = kind_of(value)
+    return str(kind) if kind is Kind.NULL else f"{kind} {shown(value)}"

@@ -81,6 +81,8 @@ class Step:
     """The members beyond those that every step has."""
     REQUIRED_ARGUMENTS: ClassVar[tuple[str, ...]] = ()
     """Members of ``Arguments`` without which the service refuses the request."""
+    ONE_OF_ARGUMENTS: ClassVar[tuple[str, ...]] = ()
+    """Members of ``Arguments`` of which one must be there."""
     NEEDS_ARGUMENTS: ClassVar[bool] = True
 
     name: str
@@ -130,10 +132,18 @@ class Step:
         if value is None and cls.NEEDS_ARGUMENTS and not fields.has("Arguments"):
             fields.require("Arguments", "The step")
         elif value is not None:
-            arguments = Fields(value, fields.at("Arguments"), fields.problems)
-            for key in cls.REQUIRED_ARGUMENTS:
-                arguments.require(key, "The step's request")
+            cls._check_arguments(Fields(value, fields.at("Arguments"), fields.problems))
         return expressions.read(value or {}, fields.at("Arguments"))
+
+    @classmethod
+    def _check_arguments(cls, arguments: Fields) -> None:
+        for key in cls.REQUIRED_ARGUMENTS:
+            arguments.require(key, "The step's request")
+        one_of = cls.ONE_OF_ARGUMENTS
+        if one_of and all(arguments.get(key) is None for key in one_of):
+            arguments.problems.add(
+                arguments.location, f"The step's request needs one of {', '.join(one_of)}"
+            )
 
 
 class StepReader:

@@ -10,6 +10,5 @@ from mlops.definition.steps.base import Step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStep(Step):
-    # The service's model requires only the name; a model without a container cannot be made, but
-    # PrimaryContainer and Containers are alternatives.
     MEMBERS: ClassVar[tuple[str, ...]] = ("RetryPolicies",)
+    ONE_OF_ARGUMENTS: ClassVar[tuple[str, ...]] = ("PrimaryContainer", "Containers")

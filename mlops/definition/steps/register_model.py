@@ -15,4 +15,4 @@ from mlops.definition.steps.base import Step
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterModelStep(Step):
     MEMBERS: ClassVar[tuple[str, ...]] = ("RetryPolicies",)
-    REQUIRED_ARGUMENTS: ClassVar[tuple[str, ...]] = ("ModelPackageGroupName",)
+    ONE_OF_ARGUMENTS: ClassVar[tuple[str, ...]] = ("ModelPackageGroupName", "ModelPackageName")
