@@ -11,7 +11,7 @@ from docker.errors import APIError, NotFound
 from docker.utils.socket import frames_iter_no_tty
 
 from mlops.errors import EnvironmentLacks, ExitStatusLost, JobError, MlopsError
-from mlops.ports import JobOutcome, JobSpec
+from mlops.ports import JobOutcome, JobSpec, MountMode
 from mlops.runtimes.docker_engine import Engine, translated
 from mlops.runtimes.layout import os_error, remove_tree
 from mlops.runtimes.ownership import hand_over
@@ -22,7 +22,7 @@ class DockerJob(WatchedJob):
     """A job's container. Attach first, then start: so no line of the log can be missed.
 
     Args:
-        give: makes the folders it is given the caller's, where that takes root.
+        give: makes the places it is given the caller's, where that takes root.
         forget: is told when the container has gone.
     """
 
@@ -68,13 +68,17 @@ class DockerJob(WatchedJob):
             self._stream.close()
         remove_container(self._engine, self.container)
         try:
-            hand_over([self._job.folder, self._scratch], self._give)
+            hand_over([self._job.folder, self._scratch, *self._written_through()], self._give)
             if self._scratch.exists():
                 remove_tree(self._scratch)
         except OSError as error:
             raise os_error(error, f"The files of job {self.name} cannot be taken over") from error
         finally:
             self._forget(self.container)
+
+    def _written_through(self) -> list[Path]:
+        """The host's own folders and files that the job could write to."""
+        return [mount.source for mount in self._job.mounts if mount.mode is MountMode.READ_WRITE]
 
     def _finish(self) -> JobOutcome:
         try:

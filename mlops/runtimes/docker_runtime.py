@@ -162,7 +162,7 @@ class DockerRuntime:
                 job,
                 container,
                 scratch,
-                give=lambda folders: self._give(folders, image.reference),
+                give=lambda places: self._give(places, image.reference),
                 forget=self._forget,
             )
             with self._lock:
@@ -230,17 +230,17 @@ class DockerRuntime:
             host["SecurityOpt"] = ["label=disable"]
         return host
 
-    def _give(self, folders: list[Path], image: str) -> None:
-        """Give folders to the caller by root's hand: in a container of the job's own image."""
-        places = {f"/mlops/{index}": folder for index, folder in enumerate(folders)}
+    def _give(self, places: list[Path], image: str) -> None:
+        """Give places to the caller by root's hand: in a container of the job's own image."""
+        targets = {f"/mlops/{index}": place for index, place in enumerate(places)}
         config = {
             "Image": image,
             "Entrypoint": ["chown", "-hR", f"{os.getuid()}:{os.getgid()}"],
-            "Cmd": list(places),
+            "Cmd": list(targets),
             "User": "0:0",
             "Labels": {JOB_LABEL: "take-over", SCRATCH_LABEL: ""},
             "HostConfig": {
-                "Mounts": [bind(folder, target) for target, folder in places.items()],
+                "Mounts": [bind(place, target) for target, place in targets.items()],
                 "NetworkMode": "none",
             },
         }
@@ -248,8 +248,8 @@ class DockerRuntime:
         container = None
         try:
             with translated(
-                f"What a job left in {folders[0]} belongs to root and cannot be given to you",
-                next_step=f"sudo chown -R {os.getuid()} {folders[0]}",
+                f"What a job left in {places[0]} belongs to root and cannot be given to you",
+                next_step=f"sudo chown -R {os.getuid()} {places[0]}",
             ):
                 container = client.create_container_from_config(config)["Id"]
                 client.start(container)
@@ -259,6 +259,6 @@ class DockerRuntime:
                 remove_container(self.engine, container)
         if status != 0:
             raise JobError(
-                f"What a job left in {folders[0]} belongs to root: chown ended with {status}",
-                next_step=f"sudo chown -R {os.getuid()} {folders[0]}",
+                f"What a job left in {places[0]} belongs to root: chown ended with {status}",
+                next_step=f"sudo chown -R {os.getuid()} {places[0]}",
             )

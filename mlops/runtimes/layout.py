@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from mlops.errors import DiskFull, JobError, MlopsError
 from mlops.ports import JobSpec, Mount
@@ -82,35 +79,32 @@ def os_error(error: OSError, what: str) -> MlopsError:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder, also where a job took away its own permissions.
+    """Remove a folder, also where a job has locked itself out of a part of it.
 
     Raises:
         OSError: something in it belongs to another user.
     """
-
-    def open_up(function: Callable[..., Any], path: str, info: Any) -> None:
-        error = info[1]
-        if isinstance(error, FileNotFoundError):
-            return
-        # Deleting needs rights on the folder around; listing needs them on the folder itself.
-        # The work folder of an overlay belongs to root, but is empty: rmdir alone removes it.
-        for locked in (Path(path).parent, Path(path)):
-            if locked.is_relative_to(folder) and not locked.is_symlink():
-                _try_to_unlock(locked)
-        again = Path(path)
-        if again.is_dir() and not again.is_symlink():
-            try:
-                again.rmdir()
-            except OSError:
-                shutil.rmtree(path)
+    entries = _entries(folder)
+    if entries is None:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            remove_tree(Path(entry.path))
         else:
-            again.unlink(missing_ok=True)
+            Path(entry.path).unlink(missing_ok=True)
+    folder.rmdir()
 
-    shutil.rmtree(folder, onerror=open_up)
 
-
-def _try_to_unlock(path: Path) -> None:
+def _entries(folder: Path) -> list[os.DirEntry[str]] | None:
+    """What is in a folder, unlocked if need be; None when it is gone instead."""
     try:
-        path.chmod(stat.S_IRWXU | stat.S_IMODE(os.lstat(path).st_mode))
-    except (FileNotFoundError, PermissionError):
-        return  # what follows fails with the error that counts
+        if os.access(folder, os.W_OK | os.X_OK):
+            return list(os.scandir(folder))
+    except PermissionError:
+        pass
+    try:
+        folder.rmdir()  # an overlay's work folder is root's, locked and empty: this is enough
+    except OSError:
+        folder.chmod(stat.S_IRWXU)
+        return list(os.scandir(folder))
+    return None

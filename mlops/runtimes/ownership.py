@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 
-def hand_over(folders: Sequence[Path], give: Callable[[list[Path]], None]) -> None:
-    """Make everything in `folders` the caller's. `give` does it where that takes a helper.
+def hand_over(places: Sequence[Path], give: Callable[[list[Path]], None]) -> None:
+    """Make everything in `places` the caller's. `give` does it where that takes a helper.
 
     Raises:
-        OSError: a folder cannot be read, or not be given.
+        OSError: a place cannot be read, or not be given.
     """
-    foreign = [folder for folder in folders if folder.exists() and not _is_the_callers(folder)]
+    foreign = [place for place in places if place.exists() and not _is_the_callers(place)]
     if not foreign:
         return
     if os.geteuid() != 0:
@@ -36,5 +36,8 @@ def _everything(folder: Path) -> Iterator[str]:
     def refuse(error: OSError) -> None:
         raise error
 
+    if not folder.is_dir():
+        yield str(folder)
+        return
     for place, folders, files in os.walk(folder, onerror=refuse):
         yield from (f"{place}/{name}" for name in (*folders, *files))
