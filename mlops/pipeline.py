@@ -48,10 +48,8 @@ TRANSFORM_INSTANCES = ["ml.m5.xlarge"]
 SPLITS = ("train", "validation")
 ETL_OUTPUTS = (*SPLITS, "test", "holdout", "preprocessing")
 
-METRICS = [
-    {"Name": "loss", "Regex": r"(?<!val_)loss ([0-9.eE+-]+)"},
-    {"Name": "val_loss", "Regex": r"val_loss ([0-9.eE+-]+)"},
-]
+METRICS = [{"Name": name, "Regex": rf"{name}=([0-9.eE+-]+)"} for name in ("train_loss", "val_loss")]
+"""How the service finds metrics in the log of step_code/train.py: the last match counts."""
 
 
 def build_pipeline(

@@ -1,6 +1,7 @@
 """The lab's pipeline, compiled by the real SDK."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -169,6 +170,17 @@ def test_training_carries_no_time_and_the_descriptors_hyperparameters(
     assert "DebugHookConfig" not in arguments
     channels = [channel["ChannelName"] for channel in arguments["InputDataConfig"]]
     assert channels == ["train", "validation", "preprocessing"]
+
+
+def test_metrics_are_found_in_the_log_of_the_training_script(steps: dict[str, Any]) -> None:
+    line = "epoch 12 of 12 · train_loss=0.010351 val_loss=1.1e-05"
+    written = (ROOT / "step_code/train.py").read_text(encoding="utf-8")
+    found = {
+        metric["Name"]: re.findall(metric["Regex"], line)
+        for metric in steps["Train"]["Arguments"]["AlgorithmSpecification"]["MetricDefinitions"]
+    }
+    assert found == {"train_loss": ["0.010351"], "val_loss": ["1.1e-05"]}
+    assert all(f"{name}={{" in written for name in found)
 
 
 def test_outputs_lie_below_the_run(steps: dict[str, Any]) -> None:
