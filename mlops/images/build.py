@@ -145,11 +145,11 @@ class Builder:
         installed = [step.image for step in steps if step.instruction.startswith("RUN")]
         if installed and installed[-1]:
             self.engine.tag(installed[-1], source.packages_tag)
+        self.engine.tag(source.image, source.content_tag)
         stem = source.content_tag.rpartition("-")[0]
         for tag in before.tags if before else ():
             if tag.startswith(stem) and tag != source.content_tag:
                 self.engine.untag(tag)
-        self.engine.tag(source.image, source.content_tag)
         for replaced in (before, old_stage):
             if replaced:
                 self.engine.discard(replaced.id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import tarfile
 from collections import deque
@@ -13,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import docker
 import requests
-from docker import ContextAPI
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from mlops.errors import DiskFull, EnvironmentLacks, ImageUnavailable, RuntimeUnavailable
 from mlops.images.plan import FoundImage
+from mlops.runtimes.docker_engine import find_engine
 
 Progress = Callable[[str], None]
 
@@ -76,7 +74,7 @@ class Engine(Protocol):
         ...
 
     def untag(self, name: str) -> None:
-        """Take a name from an image that has others."""
+        """Take a name from an image, also where a container runs on it."""
         ...
 
     def discard(self, identity: str) -> None:
@@ -93,13 +91,12 @@ class DockerEngine:
 
     def __init__(self, *, pull_timeout: float = 30.0) -> None:
         self._pull_timeout = pull_timeout
-        with translated("The Docker engine"):
-            self._client = connect(None)
+        self._client = connect(None)
 
     def find(self, name: str) -> FoundImage | None:
         with translated(f"The image {name}"):
             try:
-                found = self._client.inspect_image(name)  # type: ignore[no-untyped-call] # stubs
+                found = self._client.inspect_image(name)
             except ImageNotFound:
                 return None
         return FoundImage(
@@ -185,7 +182,8 @@ class DockerEngine:
 
     def untag(self, name: str) -> None:
         with translated(f"The image {name}"):
-            self._client.remove_image(name, noprune=True)
+            # Forced: a job that still runs on the image keeps it, but not its name.
+            self._client.remove_image(name, force=True, noprune=True)
 
     def discard(self, identity: str) -> None:
         image = self.find(identity)
@@ -199,18 +197,14 @@ class DockerEngine:
                     raise
 
 
-def connect(timeout: float | None) -> docker.APIClient:
-    """A client of DOCKER_HOST's engine, or of the docker command's current context.
+def connect(timeout: float | None) -> Any:
+    """A client of the engine that answers; it waits `timeout` seconds for each piece of an answer.
 
     Without a time-out a step of a build may say nothing for as long as it takes.
     """
-    keywords: dict[str, Any] = {"version": "auto", "timeout": timeout}
-    if not os.environ.get("DOCKER_HOST"):
-        context: Any = ContextAPI.get_current_context()  # None where its name leads nowhere
-        if context is not None and context.name != "default":
-            keywords |= {"base_url": context.Host, "tls": context.TLSConfig}
-            return docker.APIClient(**keywords)
-    return docker.from_env(**keywords).api
+    client = find_engine().client
+    client.timeout = timeout
+    return client
 
 
 @contextmanager
@@ -224,10 +218,9 @@ def translated(what: str) -> Iterator[None]:
         raise said(f"{what} is not to be had", str(error.explanation or error)) from error
     except (DockerException, requests.RequestException, OSError) as error:
         raise RuntimeUnavailable(
-            f"No Docker engine answers: {error}",
-            where=os.environ.get("DOCKER_HOST"),
-            next_step="start Docker (Debian: systemctl start docker), let your user reach it "
-            "(group docker), or run without: --runtime process",
+            f"{what}: the Docker engine no longer answers",
+            where=str(error),
+            next_step="see whether Docker runs: docker info",
         ) from error
 
 
