@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mlops.cli.view import DETAIL, RunView, StepLine
+from mlops.cli.view import RunView, StepLine
 
 if TYPE_CHECKING:
     from mlops.gateway.client import GatewayClient
 
 ENDED = ("Succeeded", "Failed", "Stopped")
 WAIT_SECONDS = 10.0
+DETAIL = "detail: "
+"""What a step's script writes before its result in one line."""
+INSTANT = ("Condition", "Fail", "Model", "RegisterModel")
+"""Steps without a job: their start is not worth a line."""
 
 
 @dataclass
@@ -37,23 +41,35 @@ class Follower:
                 return str(answer["status"])
 
     def take(self, answer: dict[str, Any]) -> None:
-        """Tell the view what an answer brings: starts, then logs, then ends."""
-        events = [event for event in answer["events"] if event["kind"] == "step"]
+        """Tell the view what an answer brings, each step's log before its end.
+
+        A step that starts and ends within one answer (a condition) is told by its end alone.
+        """
+        events = [event["data"] for event in answer["events"] if event["kind"] == "step"]
         if answer["events"]:
             self.events_read = answer["events"][-1]["sequence"]
-        for event in events:
-            self._start(event["data"])
-        for name, log in answer["logs"].items():
+        ending = {data["name"] for data in events if data["status"] in ENDED}
+        logs = dict(answer["logs"])
+        for data in events:
+            name = data["name"]
+            if name not in ending or name in logs:
+                self._start(data)
+            if data["status"] in ENDED:
+                self._log(name, logs.pop(name, None))
+                self._end(data)
+        for name, log in logs.items():
             self._log(name, log)
-        for event in events:
-            self._end(event["data"])
 
     def _start(self, data: dict[str, Any]) -> None:
-        if data["name"] not in self._shown and data["status"] in ("Starting", "Executing"):
+        if data["type"] in INSTANT or data["name"] in self._shown:
+            return
+        if data["status"] in ("Starting", "Executing"):
             self._shown.add(data["name"])
             self.view.step_started(_line(data, ""))
 
-    def _log(self, name: str, log: dict[str, Any]) -> None:
+    def _log(self, name: str, log: dict[str, Any] | None) -> None:
+        if log is None:
+            return
         self.offsets[name] = log["offset"]
         *lines, self._tails[name] = (self._tails.get(name, "") + log["text"]).split("\n")
         self._tell(name, lines)
@@ -64,12 +80,11 @@ class Follower:
         for line in shown:
             if line.startswith(DETAIL):
                 self._details[name] = line.removeprefix(DETAIL)
-        if shown:
-            self.view.step_logged(name, shown)
+        # A detail is shown beside its step, not a second time in the log.
+        if log := [line for line in shown if not line.startswith(DETAIL)]:
+            self.view.step_logged(name, log)
 
     def _end(self, data: dict[str, Any]) -> None:
-        if data["status"] not in ENDED:
-            return
         if tail := self._tails.pop(data["name"], ""):
             self._tell(data["name"], [tail])
         self.view.step_ended(_line(data, self._details.get(data["name"], "")))

@@ -28,7 +28,6 @@ MARKS = {
     "Starting": ("…", "cyan"),
     "Stopping": ("…", "yellow"),
 }
-DETAIL = "detail: "
 PROGRESS = re.compile(r"\b(\d+) of (\d+)\b")
 
 
@@ -103,7 +102,7 @@ class PlainView:
         for line in lines:
             text = Text("    ")
             text.append(f"{name} │ ", style="cyan")
-            text.append(line.removeprefix(DETAIL), style="dim")
+            text.append(line, style="dim")
             self._line(text)
 
     def step_ended(self, step: StepLine) -> None:
@@ -147,7 +146,7 @@ class LiveView(PlainView):
     def step_logged(self, name: str, lines: Sequence[str]) -> None:
         super().step_logged(name, lines)
         if lines and name in self.running:
-            self.running[name].last_line = lines[-1].removeprefix(DETAIL)
+            self.running[name].last_line = lines[-1]
 
     def step_ended(self, step: StepLine) -> None:
         self.running.pop(step.name, None)

@@ -61,10 +61,35 @@ def test_a_step_is_told_from_its_start_to_its_end_with_its_log_indented(console,
         "  Train     Training       …  executing",
         "    Train │ epoch 1 of 2",
         "    Train │ epoch 2 of 2",
-        "    Train │ epoch 2 of 2",
         "  Train     Training       ✓     2.0 s  +0.3   epoch 2 of 2",
     ]
     assert client.asked == [(0, {}), (1, {}), (1, {"Train": 16}), (2, {"Train": 47})]
+
+
+def test_a_step_ends_before_the_next_one_starts(console, output):
+    client = ScriptedClient(
+        answer("Executing", [event(1, "A", "Executing")]),
+        answer(
+            "Executing",
+            [event(2, "A", "Succeeded"), event(3, "B", "Executing")],
+            A=("last words of A\n", 16),
+            B=("first words of B\n", 17),
+        ),
+        answer("Succeeded", [event(4, "B", "Succeeded")]),
+        answer("Succeeded"),
+    )
+    Follower(PlainView(console)).follow(client, "x")
+    marks = [line.split()[0] + line.split()[2] for line in output.getvalue().splitlines()]
+    assert marks == ["A…", "Alast", "A✓", "B…", "Bfirst", "B✓"]
+
+
+def test_a_step_that_takes_no_time_is_told_by_its_end_alone(console, output):
+    client = ScriptedClient(
+        answer("Succeeded", [event(1, "C", "Executing"), event(2, "C", "Succeeded")]),
+        answer("Succeeded"),
+    )
+    Follower(PlainView(console)).follow(client, "x")
+    assert len(output.getvalue().splitlines()) == 1
 
 
 def test_the_last_line_of_a_log_is_told_though_it_has_no_end(console, output):
