@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from mlops.execution.inputs import Input, InputStager
 from mlops.execution.opt_ml import BASE
-from mlops.execution.outputs import SYNC_SECONDS, FolderSync
+from mlops.execution.outputs import FolderSync
 from mlops.execution.step_run import StepRun
 from mlops.execution.stopping import STOP_GRACE_SECONDS, TIME_LIMIT_GRACE_SECONDS, StepStopped
 from mlops.ports import JobOutcome, JobSpec, Mount, RunningJob
@@ -154,7 +154,8 @@ class Container:
             left = deadline - clock.monotonic()
             if left <= 0:
                 return self._end_at_limit(job)
-            outcome = job.wait(min(left, SYNC_SECONDS) if self._syncs else left)
+            pause = self._run.parts.sync_seconds
+            outcome = job.wait(min(left, pause) if self._syncs else left)
             if outcome is not None:
                 return outcome, False
             for sync in self._syncs:

@@ -26,7 +26,7 @@ from mlops.definition import ParameterValue, PipelineDefinition, Step, StepType
 from mlops.engine import ExecutionState
 from mlops.errors import MlopsError
 from mlops.execution.failures import reason_for
-from mlops.execution.journal import Change, Journal, step_event
+from mlops.execution.journal import STEP, Change, Journal, step_event
 from mlops.execution.logs import last_lines
 from mlops.execution.names import new_job_name
 from mlops.execution.scope import ExecutionScope, execution_variables
@@ -109,6 +109,8 @@ class Driver:
         self._inbox: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._running: dict[str, _Running] = {}
         self._threads: list[threading.Thread] = []
+        self._turn = _Turn()
+        self._deaf = threading.Event()
         self._abandoned = threading.Event()
 
     # --- called by the manager, from any thread ---
@@ -122,12 +124,12 @@ class Driver:
         """Stop the execution; returns when its record says Stopping (or it has ended)."""
         written = threading.Event()
         self._inbox.put(_StopRequested(written))
-        # Either the driver had ended before, or its last look into the inbox is still to come.
-        if not self.ended.is_set():
+        # Either the driver had stopped listening before, or its last look is still to come.
+        if not self._deaf.is_set():
             written.wait()
 
     def abandon(self) -> None:
-        """Stop trying to write the end of an execution to a store that refuses it."""
+        """Do not try again and again to write the end to a store that refuses it."""
         self._abandoned.set()
 
     # --- the driver's own thread ---
@@ -137,23 +139,27 @@ class Driver:
             self._drive()
         except BaseException as error:
             _logger.exception("the driver of execution %s failed", self.execution.id)
+            self._stop_listening()
             self._give_up(error)
         finally:
+            self._stop_listening()
             for thread in self._threads:
                 thread.join()
             self._on_end(self)
             self.ended.set()
-            for message in self._take_what_is_there():
-                if isinstance(message, _StopRequested):
-                    message.written.set()
+
+    def _stop_listening(self) -> None:
+        self._deaf.set()
+        for message in self._take_what_is_there():
+            if isinstance(message, _StopRequested):
+                message.written.set()
 
     def _drive(self) -> None:
-        self._carry_out(self._finish_turn(_Turn()))
+        self._carry_out(self._finish_turn())
         while not self._state.ended:
-            turn = _Turn()
             for message in self._take_messages():
-                self._take(message, turn)
-            self._carry_out(self._finish_turn(turn))
+                self._take(message, self._turn)
+            self._carry_out(self._finish_turn())
 
     def _take_messages(self) -> Iterator[_Message]:
         yield self._inbox.get()
@@ -184,7 +190,7 @@ class Driver:
         turn.change.put_step(running.record, None)
 
     def _take_end(self, message: _Ended, turn: _Turn) -> None:
-        running, result = self._running.pop(message.step), message.result
+        running, result = self._running[message.step], message.result
         wall = message.monotonic - running.started
         record = replace(
             running.record,
@@ -196,11 +202,12 @@ class Driver:
             job_name=result.job_name or running.record.job_name,
             overhead_seconds=max(0.0, wall - result.process_seconds),
         )
-        self._tell_engine(record, result)
         failed = record.status is StepStatus.FAILED
         tail = last_lines(running.run.log) if failed else []
         event = step_event(record, message.at, detail=result.detail, log_tail=tail)
         turn.change.put_step(record, event)
+        del self._running[message.step]
+        self._tell_engine(record, result)
 
     def _tell_engine(self, record: StepRecord, result: StepResult) -> None:
         match result.status:
@@ -221,8 +228,9 @@ class Driver:
         self._state.stop_requested()
         turn.stop = True
 
-    def _finish_turn(self, turn: _Turn) -> _Turn:
+    def _finish_turn(self) -> _Turn:
         """Start what is ready, and give the execution the status that follows."""
+        turn = self._turn
         for step in self._state.ready():
             self._state.start(step.name)
             self._begin(step, turn)
@@ -274,6 +282,7 @@ class Driver:
 
     def _carry_out(self, turn: _Turn) -> None:
         self._journal.write(self.execution.arn, turn.change)
+        self._turn = _Turn()
         for event in turn.to_acknowledge:
             event.set()
         for running in turn.to_launch:
@@ -324,7 +333,10 @@ class Driver:
             thread.join()
         reason = reason_for(error)
         now = self._parts.clock.now()
-        change = Change()
+        unwritten = self._turn.change  # steps whose end was taken and could not be written
+        change = Change(
+            None, unwritten.steps, [each for each in unwritten.events if each[0] == STEP]
+        )
         for running in self._running.values():
             record = replace(
                 running.record, status=StepStatus.FAILED, ended_at=now, failure_reason=reason

@@ -51,7 +51,7 @@ def job_failure_reason(outcome: JobOutcome, said: str, log_tail: Sequence[str]) 
 
 def step_failure_reason(job_reason: str) -> str:
     """The step's reason for a job that failed for `job_reason`."""
-    return job_reason if job_reason.startswith("ClientError:") else f"ClientError: {job_reason}"
+    return f"ClientError: {job_reason}" if job_reason.startswith("AlgorithmError:") else job_reason
 
 
 def reason_for(error: BaseException) -> str:

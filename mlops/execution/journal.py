@@ -8,9 +8,10 @@ several records.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from mlops.errors import StoreError
 from mlops.ports import Clock, ExecutionRecord, JsonObject, StateStore, StepRecord
 
 EXECUTION = "execution"
@@ -46,23 +47,44 @@ class Journal:
         self._clock = clock
         self._changed = changed
 
+    def create(self, execution: ExecutionRecord) -> None:
+        """Write a new execution.
+
+        Raises:
+            MlopsError: the store could not; nothing is written.
+        """
+        with self._state.transaction():
+            self._state.put_execution(execution)
+            self._append(execution.arn, EXECUTION, execution_event(execution))
+        self._changed()
+
     def write(self, execution_arn: str, change: Change) -> None:
         """Write a change; it is on disk when this returns.
 
         Raises:
-            MlopsError: the store could not; nothing of the change is written.
+            MlopsError: the store could not, or the execution has been deleted with its pipeline;
+                nothing of the change is written.
         """
         if not change:
             return
-        now = self._clock.now()
         with self._state.transaction():
             if change.execution is not None:
-                self._state.put_execution(change.execution)
+                self._state.put_execution(self._with_updates(change.execution))
             for step in change.steps.values():
                 self._state.put_step(step)
             for kind, data in change.events:
-                self._state.append_event(execution_arn, now, kind, data)
+                self._append(execution_arn, kind, data)
         self._changed()
+
+    def _append(self, execution_arn: str, kind: str, data: JsonObject) -> None:
+        self._state.append_event(execution_arn, self._clock.now(), kind, data)
+
+    def _with_updates(self, execution: ExecutionRecord) -> ExecutionRecord:
+        """`execution` with what UpdatePipelineExecution has changed since the driver read it."""
+        stored = self._state.get_execution(execution.arn)
+        if stored is None:
+            raise StoreError(f"The execution {execution.id} has been deleted while it ran")
+        return replace(execution, display_name=stored.display_name, description=stored.description)
 
     def knows(self, execution_arn: str) -> bool:
         """False once the execution has been deleted with its pipeline."""

@@ -9,9 +9,10 @@ from mlops.definition import bind_parameters, parse_definition
 from mlops.engine import ExecutionState
 from mlops.errors import GatewayUnavailable, MlopsError, ServiceError
 from mlops.execution.driver import Driver
-from mlops.execution.journal import Change, Journal
+from mlops.execution.journal import Journal
 from mlops.execution.names import display_name as default_display_name
 from mlops.execution.names import execution_arn, new_execution_id
+from mlops.execution.outputs import SYNC_SECONDS
 from mlops.execution.recovery import Leftovers, abandoned
 from mlops.execution.step_run import STORE_LABEL, Parts
 from mlops.execution.stopping import STOP_GRACE_SECONDS
@@ -43,8 +44,11 @@ class ExecutionManager:
         clock: Clock,
         settings: Settings,
         gateway_url: Callable[[], str],
+        *,
+        sync_seconds: float = SYNC_SECONDS,
     ) -> None:
-        self._parts = Parts(objects, runtime, registry, clock, settings, gateway_url)
+        """`sync_seconds`: how often folders that go to S3 while a job runs are looked at."""
+        self._parts = Parts(objects, runtime, registry, clock, settings, gateway_url, sync_seconds)
         self._state = state
         self._clock = clock
         self._changed = threading.Condition()
@@ -114,9 +118,7 @@ class ExecutionManager:
                 before = self._state.find_execution_by_token(execution.pipeline_name, token)
                 if before is not None:
                     return before
-            change = Change()
-            change.put_execution(execution)
-            self._journal.write(execution.arn, change)
+            self._journal.create(execution)
             with self._lock:
                 self._drivers[execution.arn] = driver
         driver.start()
@@ -170,9 +172,9 @@ class ExecutionManager:
             drivers = list(self._drivers.values())
         for driver in drivers:
             driver.request_stop()
+            driver.abandon()
         for driver in drivers:
             driver.ended.wait(CLOSE_SECONDS)
-            driver.abandon()
 
     # --- watching ---
 

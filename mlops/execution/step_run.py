@@ -43,6 +43,7 @@ class Parts:
     clock: Clock
     settings: Settings
     gateway_url: Callable[[], str]
+    sync_seconds: float
 
     @property
     def store_label(self) -> str:

@@ -41,6 +41,7 @@ def build(tmp_path: Path) -> Iterator[Build]:
             SystemClock(),
             settings,
             lambda: "http://127.0.0.1:4566",
+            **changes,
         )
         made.append(House(settings, objects, state, runtime, registry, manager))
         return made[-1]

@@ -109,7 +109,7 @@ class House:
         with self.objects.open(BUCKET, uri.removeprefix(f"s3://{BUCKET}/")) as file:
             return file.read().decode()
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def object_keys(self, prefix: str = "") -> list[str]:
         return [info.key for info in self.objects.list(BUCKET, prefix)]
 
 
