@@ -138,9 +138,6 @@ class Harness:
         until(lambda: spec.log.exists() and "ready" in spec.log.read_text())
         return job, spec
 
-    def behave(self, container: FakeContainer) -> int | None:
-        return self.programs[container.job.name](FakeMe(container))
-
 
 def until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + SOON
@@ -188,34 +185,55 @@ def _user_namespaces(found: Namespaces) -> Namespaces:
 
 RUNTIMES = [
     pytest.param("docker", marks=pytest.mark.docker),
-    pytest.param("docker-copies", marks=pytest.mark.docker),
     "process-namespaces",
     "process-user-namespaces",
-    "process-copies",
     "process-plain",
     "fake",
 ]
+WITHOUT_OVERLAYS = [pytest.param("docker-copies", marks=pytest.mark.docker), "process-copies"]
 
 
 @pytest.fixture(params=RUNTIMES)
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
     """A runtime whose machine is clean again after each test."""
-    store = tmp_path / "store"
+    yield from _clean(request, tmp_path)
+
+
+@pytest.fixture(params=[*RUNTIMES, *WITHOUT_OVERLAYS])
+def mounting(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
+    """The same, for what depends on how inputs are mounted."""
+    yield from _clean(request, tmp_path)
+
+
+def _made(request: pytest.FixtureRequest, store: Path) -> Harness:
     match request.param.partition("-"):
         case ("docker", _, kind):
-            made = _docker(request, store, overlay=not kind)
+            return _docker(request, store, overlay=not kind)
         case ("process", _, "namespaces"):
-            made = _process(store, "root")
+            return _process(store, "root")
         case ("process", _, "user-namespaces"):
-            made = _process(store, "user")
+            return _process(store, "user")
         case ("process", _, "copies"):
-            made = _process(store, "root", overlay=False)
+            return _process(store, "root", overlay=False)
         case ("process", _, "plain"):
-            made = _process(store, "none")
-        case _:
-            settings = Settings(store=store)
-            made = Harness(None, tmp_path, settings, real=False, own_opt_ml=False)  # type: ignore[arg-type]  # follows
-            made.runtime = FakeRuntime(made.behave, refusals={made.unknown_image: "it is unknown"})
+            return _process(store, "none")
+    return _fake(store)
+
+
+def _fake(store: Path) -> Harness:
+    programs: dict[str, Program] = {}
+    unknown = Harness.unknown_image
+    runtime = FakeRuntime(
+        lambda container: programs[container.job.name](FakeMe(container)),
+        refusals={unknown: "it is unknown"},
+    )
+    settings = Settings(store=store)
+    return Harness(runtime, store.parent, settings, real=False, own_opt_ml=False, programs=programs)
+
+
+def _clean(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
+    store = tmp_path / "store"
+    made = _made(request, store)
     mounts = Path("/proc/self/mountinfo").read_text()
     yield made
     left = made.runtime.remove_leftovers({"mlops.test": tmp_path.name})

@@ -157,7 +157,7 @@ def _with(spec: Any, **changes: Any) -> Any:
 # --- Files ---------------------------------------------------------------------------------------
 
 
-def test_what_a_job_writes_stays_and_belongs_to_the_caller(harness: Any) -> None:
+def test_what_a_job_writes_stays_and_belongs_to_the_caller(mounting: Any) -> None:
     def job(me):
         import os
 
@@ -168,7 +168,7 @@ def test_what_a_job_writes_stays_and_belongs_to_the_caller(harness: Any) -> None
             os.chmod(me.base + "/" + name, mode)
         os.symlink("secret", me.base + "/model/link")
 
-    _, spec = harness.run(job)
+    _, spec = mounting.run(job)
     written = sorted(spec.folder.rglob("*"))
     assert [str(path.relative_to(spec.folder)) for path in written] == [
         "model",
@@ -217,7 +217,7 @@ UNCHANGED = {"a.csv": "1\n", "sub/b.csv": "2\n"}
 TARGET = "/opt/ml/processing/input/raw"
 
 
-def test_a_read_only_mount_refuses_writes(harness: Any, source: Path) -> None:
+def test_a_read_only_mount_refuses_writes(mounting: Any, source: Path) -> None:
     def job(me):
         folder = me.base + "/processing/input/raw"
         me.say(open(folder + "/sub/b.csv").read().strip())
@@ -227,23 +227,23 @@ def test_a_read_only_mount_refuses_writes(harness: Any, source: Path) -> None:
             except OSError as error:
                 me.say(error.strerror)
 
-    _, spec = harness.run(job, mounts=[Mount(source, TARGET, MountMode.READ_ONLY)])
+    _, spec = mounting.run(job, mounts=[Mount(source, TARGET, MountMode.READ_ONLY)])
     assert contents(source) == UNCHANGED
     said = spec.log.read_text().splitlines()
-    assert said == ["2"] + ["Read-only file system"] * (2 if harness.own_opt_ml else 0)
+    assert said == ["2"] + ["Read-only file system"] * (2 if mounting.own_opt_ml else 0)
 
 
-def test_a_read_write_mount_writes_through(harness: Any, source: Path) -> None:
+def test_a_read_write_mount_writes_through(mounting: Any, source: Path) -> None:
     def job(me):
         with open(me.base + "/processing/input/raw/sub/c.csv", "w") as file:
             file.write("3\n")
 
-    harness.run(job, mounts=[Mount(source, TARGET, MountMode.READ_WRITE)])
+    mounting.run(job, mounts=[Mount(source, TARGET, MountMode.READ_WRITE)])
     assert contents(source) == {**UNCHANGED, "sub/c.csv": "3\n"}
     assert (source / "sub/c.csv").stat().st_uid == os.geteuid()
 
 
-def test_copy_on_write_leaves_the_source_as_it_is(harness: Any, source: Path) -> None:
+def test_copy_on_write_leaves_the_source_as_it_is(mounting: Any, source: Path) -> None:
     def job(me):
         import os
 
@@ -256,14 +256,14 @@ def test_copy_on_write_leaves_the_source_as_it_is(harness: Any, source: Path) ->
         os.makedirs(folder + "/new/deep")
         me.say(sorted(os.listdir(folder)), open(folder + "/renamed.csv").read().split())
 
-    outcome, spec = harness.run(job, mounts=[Mount(source, TARGET, MountMode.COPY_ON_WRITE)])
+    outcome, spec = mounting.run(job, mounts=[Mount(source, TARGET, MountMode.COPY_ON_WRITE)])
     assert spec.log.read_text() == "['new', 'renamed.csv'] ['1', 'more']\n"
     assert outcome.exit_status == 0
     assert contents(source) == UNCHANGED
     assert list((spec.folder / "processing/input/raw").iterdir()) == []
 
 
-def test_copy_on_write_of_one_file(harness: Any, source: Path) -> None:
+def test_copy_on_write_of_one_file(mounting: Any, source: Path) -> None:
     def job(me):
         file = me.base + "/input/data/model/model.tar.gz"
         with open(file, "a") as writer:
@@ -273,7 +273,7 @@ def test_copy_on_write_of_one_file(harness: Any, source: Path) -> None:
     mount = Mount(
         source / "a.csv", "/opt/ml/input/data/model/model.tar.gz", MountMode.COPY_ON_WRITE
     )
-    _, spec = harness.run(job, mounts=[mount])
+    _, spec = mounting.run(job, mounts=[mount])
     assert spec.log.read_text() == "['1', 'more']\n"
     assert contents(source) == UNCHANGED
 
@@ -287,7 +287,7 @@ def test_one_file_read_only(harness: Any, source: Path) -> None:
     assert contents(source) == UNCHANGED
 
 
-def test_jobs_side_by_side_change_one_source_each_for_itself(harness: Any, source: Path) -> None:
+def test_jobs_side_by_side_change_one_source_each_for_itself(mounting: Any, source: Path) -> None:
     def job(me):
         file = me.base + "/processing/input/raw/a.csv"
         with open(file, "a") as writer:
@@ -296,14 +296,14 @@ def test_jobs_side_by_side_change_one_source_each_for_itself(harness: Any, sourc
         me.say(open(file).read().split())
 
     mounts = [Mount(source, TARGET, MountMode.COPY_ON_WRITE)]
-    started = [harness.start(job, mounts=mounts, environment={"WHO": who}) for who in "xy"]
+    started = [mounting.start(job, mounts=mounts, environment={"WHO": who}) for who in "xy"]
     for job_, _ in started:
-        assert harness.finish(job_).exit_status == 0
+        assert mounting.finish(job_).exit_status == 0
     assert [spec.log.read_text() for _, spec in started] == ["['1', 'x']\n", "['1', 'y']\n"]
     assert contents(source) == UNCHANGED
 
 
-def test_a_mount_inside_a_mount(harness: Any, source: Path, tmp_path: Path) -> None:
+def test_a_mount_inside_a_mount(mounting: Any, source: Path, tmp_path: Path) -> None:
     def job(me):
         me.say(open(me.base + "/input/data/a.csv").read().strip())
         me.say(open(me.base + "/input/data/sub/inner.csv").read().strip())
@@ -315,7 +315,7 @@ def test_a_mount_inside_a_mount(harness: Any, source: Path, tmp_path: Path) -> N
         Mount(inner, "/opt/ml/input/data/sub", MountMode.READ_ONLY),
         Mount(source, "/opt/ml/input/data", MountMode.COPY_ON_WRITE),
     ]
-    assert harness.run(job, mounts=mounts)[1].log.read_text() == "1\n9\n"
+    assert mounting.run(job, mounts=mounts)[1].log.read_text() == "1\n9\n"
     assert contents(source) == UNCHANGED
 
 
@@ -597,13 +597,13 @@ def test_a_killed_gateways_jobs_are_found_and_ended(harness: Any) -> None:
     assert _with_argument(mark) == []
 
 
-def test_what_a_job_locked_is_unlocked_with_the_scratch(harness: Any, source: Path) -> None:
+def test_what_a_job_locked_is_unlocked_with_the_scratch(mounting: Any, source: Path) -> None:
     def job(me):
         import os
 
         os.makedirs(me.base + "/processing/input/raw/locked/inner")
         os.chmod(me.base + "/processing/input/raw/locked", 0)
 
-    outcome, _ = harness.run(job, mounts=[Mount(source, TARGET, MountMode.COPY_ON_WRITE)])
+    outcome, _ = mounting.run(job, mounts=[Mount(source, TARGET, MountMode.COPY_ON_WRITE)])
     assert outcome.exit_status == 0
     assert stat.S_IMODE(source.stat().st_mode) & 0o700 == 0o700
