@@ -8,18 +8,19 @@ a real account. `cloud_session` is the user's own, by boto3's ordinary chain.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import boto3
 import botocore.session
-from boto3.exceptions import S3UploadFailedError
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops.assets import Asset
-from mlops.errors import DataError
+from mlops.errors import DataError, DiskFull, EnvironmentLacks, ServiceError
 
 S3Client: TypeAlias = Any  # boto3 makes its clients' classes at run time
 
@@ -82,13 +83,18 @@ def _isolated_core() -> botocore.session.Session:
 
 
 def ensure_bucket(s3: S3Client, bucket: str) -> None:
-    """Make `bucket` in the client's region unless the caller owns it already."""
+    """Make `bucket` in the client's region unless the caller owns it already.
+
+    Raises:
+        ServiceError, EnvironmentLacks: S3 refuses, or does not answer.
+    """
     region = s3.meta.region_name
     place: Any = {"CreateBucketConfiguration": {"LocationConstraint": region}}
     try:
-        s3.create_bucket(Bucket=bucket, **({} if region == "us-east-1" else place))
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":
+        with _errors_of(s3):
+            s3.create_bucket(Bucket=bucket, **({} if region == "us-east-1" else place))
+    except ServiceError as error:
+        if error.code != "BucketAlreadyOwnedByYou":
             raise
 
 
@@ -99,30 +105,35 @@ def upload(s3: S3Client, assets: Iterable[Asset]) -> list[Asset]:
 
     Raises:
         DataError: a file that is to be sent is not here, or its bucket is not there.
+        DiskFull, ServiceError, EnvironmentLacks: S3 cannot, refuses, or does not answer.
     """
-    return [asset for asset in assets if not _exists(s3, asset) and _send(s3, asset)]
+    new = [asset for asset in assets if not _exists(s3, asset)]
+    for asset in new:
+        _send(s3, asset)
+    return new
 
 
 def _exists(s3: S3Client, asset: Asset) -> bool:
     try:
-        s3.head_object(Bucket=asset.bucket, Key=asset.key)
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+        with _errors_of(s3):
+            s3.head_object(Bucket=asset.bucket, Key=asset.key)
+    except ServiceError as error:
+        if error.status == 404:
             return False
         raise
     return True
 
 
-def _send(s3: S3Client, asset: Asset) -> bool:
+def _send(s3: S3Client, asset: Asset) -> None:
     if isinstance(asset.source, Path) and not asset.source.is_file():
         raise _missing(asset.source, asset.origin)
+    source = asset.source
     try:
-        if isinstance(asset.source, Path):
-            s3.upload_file(str(asset.source), asset.bucket, asset.key)
-        else:
-            s3.put_object(Bucket=asset.bucket, Key=asset.key, Body=asset.source)
-    except (ClientError, S3UploadFailedError) as error:
-        if "NoSuchBucket" not in str(error):
+        stream = BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+        with stream, _errors_of(s3):
+            s3.upload_fileobj(stream, asset.bucket, asset.key)
+    except ServiceError as error:
+        if error.code != "NoSuchBucket":
             raise
         raise DataError(
             f"There is no bucket {asset.bucket}",
@@ -130,7 +141,6 @@ def _send(s3: S3Client, asset: Asset) -> bool:
             next_step=f"make it: aws s3 mb s3://{asset.bucket} "
             f"--endpoint-url {s3.meta.endpoint_url}",
         ) from error
-    return True
 
 
 def _missing(file: Path, origin: str | None) -> DataError:
@@ -140,3 +150,25 @@ def _missing(file: Path, origin: str | None) -> DataError:
         where=str(file),
         next_step=f"{step}; it comes from {origin}" if origin else step,
     )
+
+
+@contextmanager
+def _errors_of(s3: S3Client) -> Iterator[None]:
+    """Turn botocore's errors into this project's."""
+    try:
+        yield
+    except ClientError as error:
+        answer = error.response
+        code, message = answer["Error"]["Code"], answer["Error"].get("Message", "")
+        if code == "InsufficientStorage":  # what the gateway says for a full disk
+            raise DiskFull(message) from error
+        status = answer["ResponseMetadata"]["HTTPStatusCode"]
+        raise ServiceError(
+            code, f"{message or code} ({error.operation_name})", status=status
+        ) from error
+    except BotoCoreError as error:
+        raise EnvironmentLacks(
+            f"S3 does not answer: {error}",
+            where=s3.meta.endpoint_url,
+            next_step="`mlops status` tells whether the gateway runs",
+        ) from error

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable
+from errno import EDQUOT, ENOSPC
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryDirectory
 
 from mlops.assets import checksum
+from mlops.errors import DiskFull, EnvironmentLacks
 from mlops.lab import LabAssets
 from mlops.settings import Settings
 
@@ -50,8 +52,21 @@ def _key(settings: Settings, assets: LabAssets) -> str:
 
 
 def _write_whole(file: Path, text: str) -> None:
-    """Write a file whole or not at all: other commands may read or write it meanwhile."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile("w", dir=file.parent, encoding="utf-8", delete=False) as stream:
-        stream.write(text)
-    Path(stream.name).replace(file)
+    """Write a file whole or not at all: other commands may read or write it meanwhile.
+
+    Raises:
+        DiskFull, EnvironmentLacks: nothing can be written there.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=file.parent) as folder:
+            unfinished = Path(folder) / file.name
+            unfinished.write_text(text, encoding="utf-8")
+            unfinished.replace(file)
+    except OSError as error:
+        kind = DiskFull if error.errno in (ENOSPC, EDQUOT) else EnvironmentLacks
+        raise kind(
+            f"The state folder cannot be written: {error.strerror}",
+            where=str(file.parent),
+            next_step="make room, or give another folder with --store",
+        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,19 @@ def _compile_users(
         session = GatewayPipelineSession(gateway_url, settings)
         with user_code(folder, str(target)):
             pipeline = load_pipeline(target, known_values(session, settings))
-            return CompiledPipeline(pipeline.name, pipeline.definition())
+            name, text = pipeline.name, pipeline.definition()
+    return CompiledPipeline(name, text, _lab_assets_in(text, settings))
+
+
+def _lab_assets_in(definition: str, settings: Settings) -> tuple[Asset, ...]:
+    """What a pipeline that was built upon the lab's refers to; nothing for any other."""
+    if "mlops.lab" not in sys.modules or not settings.dataset.is_file():
+        return ()
+    from mlops.dataset import load_dataset
+    from mlops.lab import lab_assets
+
+    assets = lab_assets(settings, load_dataset(settings.dataset))
+    return tuple(asset for asset in assets.all() if asset.key in definition)
 
 
 def _read_definition(file: Path) -> CompiledPipeline:

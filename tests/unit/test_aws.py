@@ -9,7 +9,7 @@ from botocore.stub import ANY, Stubber
 
 from mlops import aws
 from mlops.assets import Asset
-from mlops.errors import DataError
+from mlops.errors import DataError, DiskFull, EnvironmentLacks, MlopsError, ServiceError
 
 URL = "http://127.0.0.1:9"
 
@@ -72,7 +72,11 @@ def test_what_is_there_is_not_sent_again(s3: Any, tmp_path: Path) -> None:
     with Stubber(s3) as stub:
         stub.add_response("head_object", {}, {"Bucket": "bucket", "Key": "there"})
         stub.add_client_error("head_object", "404", http_status_code=404)
-        stub.add_response("put_object", {}, {"Bucket": "bucket", "Key": "new", "Body": ANY})
+        stub.add_response(
+            "put_object",
+            {},
+            {"Bucket": "bucket", "Key": "new", "Body": ANY, "ChecksumAlgorithm": ANY},
+        )
         assert aws.upload(s3, [there, new]) == [new]
         stub.assert_no_pending_responses()
 
@@ -94,6 +98,25 @@ def test_a_missing_bucket_is_named_with_the_command_that_makes_it(s3: Any) -> No
         with pytest.raises(DataError, match="no bucket mine") as error:
             aws.upload(s3, [Asset("mine", "key", b"")])
     assert error.value.next_step == f"make it: aws s3 mb s3://mine --endpoint-url {URL}"
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [("InsufficientStorage", DiskFull), ("AccessDenied", ServiceError)]
+)
+def test_what_s3_refuses_is_an_error_of_this_project(
+    s3: Any, code: str, error: type[MlopsError]
+) -> None:
+    with Stubber(s3) as stub:
+        stub.add_client_error("head_object", "404", http_status_code=404)
+        stub.add_client_error("put_object", code, "said why", http_status_code=403)
+        with pytest.raises(error, match="said why"):
+            aws.upload(s3, [Asset("mine", "key", b"")])
+
+
+def test_an_s3_that_does_not_answer(s3: Any) -> None:
+    with pytest.raises(EnvironmentLacks, match="does not answer") as error:
+        aws.ensure_bucket(s3, "mine")
+    assert error.value.where == URL
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])

@@ -19,7 +19,9 @@ from mlops.gateway.client import GatewayClient
 from mlops.runtimes.fake import FakeRuntime
 from mlops.settings import Settings
 
-PROJECTS = Path(__file__).resolve().parents[2] / "data/projects"
+ROOT = Path(__file__).resolve().parents[3]
+PROJECTS = ROOT / "tests/data/projects"
+LAB_FILE = ROOT / "mlops/pipeline.py"
 
 
 @pytest.fixture
@@ -167,6 +169,15 @@ def test_the_lab_runs_and_uploads_once(backend: LocalBackend, s3: Any) -> None:
     second = backend.submit(backend.compile(None), {"MseThreshold": "0.02"})
     assert second != first
     assert uploaded() == before
+
+
+@pytest.mark.parametrize("target", ["upon.py", str(LAB_FILE)])
+def test_a_pipeline_built_upon_the_labs_brings_its_assets(
+    backend: LocalBackend, project: Path, target: str
+) -> None:
+    (project / "upon.py").write_text("from mlops.pipeline import build_pipeline\n")
+    pipeline = backend.compile(target)
+    assert pipeline.assets == backend.compile(None).assets
 
 
 def test_data_that_is_in_s3_already_need_not_be_here(settings: Settings, gateway_url: str) -> None:
