@@ -79,8 +79,14 @@ class Problem:
         return f"{self.path}: {self.message}"
 
 
+MOST_PROBLEMS_SHOWN = 50
+
+
 class DefinitionError(UsageError):
-    """A pipeline definition that SageMaker would refuse, with every problem found in it."""
+    """A pipeline definition that SageMaker would refuse, with every problem found in it.
+
+    ``problems`` has them all; the message shows the first ones, in the order they were found.
+    """
 
     def __init__(self, problems: Sequence[Problem], *, next_step: str | None = None) -> None:
         self.problems = tuple(problems)
@@ -90,10 +96,10 @@ class DefinitionError(UsageError):
             if count == 1
             else (f"The pipeline definition has {count} problems")
         )
-        super().__init__(
-            "\n".join([head + ":", *(f"  - {problem}" for problem in self.problems)]),
-            next_step=next_step,
-        )
+        lines = [f"  - {problem}" for problem in self.problems[:MOST_PROBLEMS_SHOWN]]
+        if count > MOST_PROBLEMS_SHOWN:
+            lines.append(f"  … and {count - MOST_PROBLEMS_SHOWN} more")
+        super().__init__("\n".join([head + ":", *lines]), next_step=next_step)
 
 
 class ParameterError(UsageError):

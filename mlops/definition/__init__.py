@@ -33,7 +33,7 @@ from mlops.definition.graph import DependencyGraph, Gate
 from mlops.definition.parameters import Parameter, ParameterType
 from mlops.definition.pipeline import PipelineDefinition, bind_parameters
 from mlops.definition.property_file import PropertyFile
-from mlops.definition.property_path import NAME_MEMBERS
+from mlops.definition.property_path import NAME_MEMBERS, Index, Key, Member, Segment
 from mlops.definition.resolve import resolve
 from mlops.definition.retry import RetryPolicy
 from mlops.definition.scope import JsonValue, ParameterValue, Scope
@@ -63,11 +63,14 @@ __all__ = [
     "GetParameter",
     "GetPropertyFile",
     "GetStepProperty",
+    "Index",
     "Join",
     "JsonGet",
     "JsonValue",
+    "Key",
     "ListExpression",
     "Literal",
+    "Member",
     "ModelStep",
     "ObjectExpression",
     "Parameter",
@@ -80,6 +83,7 @@ __all__ = [
     "RegisterModelStep",
     "RetryPolicy",
     "Scope",
+    "Segment",
     "Step",
     "StepType",
     "TrainingStep",

@@ -27,9 +27,15 @@ class Declarations:
     def __init__(self, parameters: Collection[str], steps: Mapping[str, StepFace]) -> None:
         self.parameters = parameters
         self._steps = steps
+        self._refused: dict[str, str | None] = {}
 
     def refuse_step(self, name: str) -> str | None:
         """Why no step can wait for the step of this name."""
+        if name not in self._refused:
+            self._refused[name] = self._refuse_step(name)
+        return self._refused[name]
+
+    def _refuse_step(self, name: str) -> str | None:
         step = self._steps.get(name)
         if step is None:
             return f"There is no step {name!r}" + suggestion(name, self._steps)

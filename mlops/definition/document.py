@@ -39,6 +39,8 @@ _TOP_LEVEL = (
     "MlflowConfig",  # SDK v3; null where it is not used
 )
 
+_MOST_STEPS_SHOWN = 30  # of a cycle
+
 
 def parse_definition(text: str) -> PipelineDefinition:
     """Parse and validate the JSON text of a pipeline definition.
@@ -172,5 +174,13 @@ class _Document:
         for cycle in find_cycles(build_graph(steps)):
             self._problems.add(
                 self._steps.declared[cycle[0]].location,
-                f"These steps wait for one another: {' → '.join(cycle)}",
+                f"These steps wait for one another: {_arrows(cycle)}",
             )
+
+
+def _arrows(cycle: tuple[str, ...]) -> str:
+    shown = cycle
+    if len(cycle) > _MOST_STEPS_SHOWN:
+        half = _MOST_STEPS_SHOWN // 2
+        shown = (*cycle[:half], f"({len(cycle) - 2 * half:,} more)", *cycle[-half:])
+    return " → ".join(shown)

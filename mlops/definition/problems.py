@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection
 from difflib import get_close_matches
 
 from mlops.definition.location import Location
@@ -31,14 +31,17 @@ class Problems:
             )
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """``; did you mean 'Train'?``, or the names there are, or nothing where there are none."""
-    names: Sequence[str] = sorted(known)
+_MOST_COMPARED = 500  # comparing with more takes long, and every step may refer to a wrong name
+
+
+def suggestion(name: str, known: Collection[str]) -> str:
+    """``; did you mean 'Train'?``, or the names there are, or nothing where that would not help."""
+    if not known or len(known) > _MOST_COMPARED:
+        return ""
+    names = sorted(known)
     close = get_close_matches(name, names, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
-    if not names:
-        return ""
     shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
     return f"; there are: {shown}"
 

@@ -18,8 +18,15 @@ def evaluate_conditions(step: ConditionStep, scope: Scope) -> bool:
 def explain_conditions(step: ConditionStep, scope: Scope) -> str:
     """The conditions with their values filled in, such as ``0.0108 <= 0.03``.
 
+    Ends with the first that does not hold, as the asking does.
+
     Raises:
         ResolveError: a value is missing.
         StoreError: a file that a condition reads is not there.
     """
-    return " and ".join(condition.explain(scope) for condition in step.conditions)
+    asked = []
+    for condition in step.conditions:
+        asked.append(condition.explain(scope))
+        if not condition.evaluate(scope):
+            break
+    return " and ".join(asked)

@@ -26,7 +26,10 @@ class Condition(ABC):
 
     @abstractmethod
     def explain(self, scope: Scope) -> str:
-        """The question with its values filled in, such as ``0.0108 <= 0.03``."""
+        """The question with its values filled in, such as ``0.0108 <= 0.03``.
+
+        Asks for no value that ``evaluate`` does not ask for.
+        """
 
 
 class ConditionReader:

@@ -17,7 +17,12 @@ class Disjunction(Condition):
         return any(condition.evaluate(scope) for condition in self.conditions)
 
     def explain(self, scope: Scope) -> str:
-        return " or ".join(f"({condition.explain(scope)})" for condition in self.conditions)
+        asked = []
+        for condition in self.conditions:
+            asked.append(f"({condition.explain(scope)})")
+            if condition.evaluate(scope):
+                break
+        return " or ".join(asked)
 
 
 def read_disjunction(name: str, fields: Fields, reader: ConditionReader) -> Condition:

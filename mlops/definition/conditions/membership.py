@@ -21,7 +21,9 @@ class Membership(Condition):
 
     def evaluate(self, scope: Scope) -> bool:
         query = self.query.resolve(scope)
-        return any(same(query, value.resolve(scope)) for value in self.values)
+        # Every value is asked for, a match or not: what cannot be compared always shows.
+        matches = [same(query, value.resolve(scope)) for value in self.values]
+        return any(matches)
 
     def explain(self, scope: Scope) -> str:
         values = ", ".join(shown(value.resolve(scope)) for value in self.values)

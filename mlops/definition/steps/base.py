@@ -25,7 +25,7 @@ from mlops.definition.limits import MAX_DESCRIPTION, MAX_DISPLAY_NAME, STEP_NAME
 from mlops.definition.location import ROOT, Location
 from mlops.definition.problems import Problems, suggestion
 from mlops.definition.property_file import PropertyFile, PropertyFiles, read_property_files
-from mlops.definition.property_path import Segment
+from mlops.definition.property_path import Member, Segment
 from mlops.definition.retry import RetryPolicy, read_retry_policy
 
 
@@ -117,6 +117,9 @@ class Step:
 
     def refuse_property(self, path: Sequence[Segment]) -> str | None:
         """Why this step will never have a property, or None where it may."""
+        match path:
+            case (Member("Outcome" | "OutputParameters" as name), *_):
+                return f"The step {self.name!r} is a {self.type} step, which has no {name}"
         return None
 
     @classmethod

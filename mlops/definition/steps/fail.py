@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from mlops.definition.expressions.base import Expression, ExpressionReader
 from mlops.definition.fields import Fields
+from mlops.definition.problems import json_type
 from mlops.definition.steps.base import Step
 
 
@@ -22,8 +23,13 @@ class FailStep(Step):
     def read_arguments(cls, fields: Fields, expressions: ExpressionReader) -> Expression:
         value = fields.object("Arguments")
         if value is not None:
-            Fields(value, fields.at("Arguments"), fields.problems).only(
-                ("ErrorMessage",), "The Arguments of a Fail step"
-            )
+            arguments = Fields(value, fields.at("Arguments"), fields.problems)
+            arguments.only(("ErrorMessage",), "The Arguments of a Fail step")
+            message = arguments.get("ErrorMessage")
+            if not isinstance(message, (str, dict)) and message is not None:
+                arguments.refuse(
+                    "ErrorMessage",
+                    f"ErrorMessage must be a string or a function, not {json_type(message)}",
+                )
         # Not the bare super(): a dataclass with slots is another class than the one being defined.
         return super(FailStep, cls).read_arguments(fields, expressions)

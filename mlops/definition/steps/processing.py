@@ -23,14 +23,14 @@ class ProcessingStep(Step):
         "RoleArn",
     )
 
-    output_names: tuple[str, ...] = ()
-    """The ``OutputName`` of each of its outputs."""
+    output_names: tuple[str, ...] | None = ()
+    """The ``OutputName`` of each of its outputs; None where one is not known before it runs."""
 
     def refuse_property(self, path: Sequence[Segment]) -> str | None:
         match path:
             case (Member("ProcessingOutputConfig"), Member("Outputs"), Key(name), *_):
                 return self._refuse_output(name)
-        return None
+        return super(ProcessingStep, self).refuse_property(path)
 
     @classmethod
     def read(cls, common: CommonValues, fields: Fields, reader: StepReader) -> Step:
@@ -48,17 +48,18 @@ class ProcessingStep(Step):
         return step
 
     def _refuse_output(self, name: str) -> str | None:
-        if name in self.output_names:
+        if self.output_names is None or name in self.output_names:
             return None
         return f"The step {self.name!r} has no output {name!r}" + suggestion(
             name, self.output_names
         )
 
 
-def _output_names(arguments: JsonValue) -> tuple[str, ...]:
+def _output_names(arguments: JsonValue) -> tuple[str, ...] | None:
     config = arguments.get("ProcessingOutputConfig") if isinstance(arguments, Mapping) else None
     outputs = config.get("Outputs") if isinstance(config, Mapping) else None
     if not isinstance(outputs, list):
         return ()
-    names = (output.get("OutputName") for output in outputs if isinstance(output, Mapping))
-    return tuple(name for name in names if isinstance(name, str))
+    names = [output.get("OutputName") for output in outputs if isinstance(output, Mapping)]
+    plain = tuple(name for name in names if isinstance(name, str))
+    return plain if len(plain) == len(names) else None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from mlops.definition.fields import Fields
+from mlops.definition.property_path import Segment
 from mlops.definition.steps.base import ANY_MEMBER, CommonValues, Step, StepReader
 
 
@@ -15,6 +17,9 @@ class UnsupportedStep(Step):
 
     MEMBERS: ClassVar[tuple[str, ...]] = (ANY_MEMBER,)
     NEEDS_ARGUMENTS: ClassVar[bool] = False
+
+    def refuse_property(self, path: Sequence[Segment]) -> str | None:
+        return None
 
     @classmethod
     def read(cls, common: CommonValues, fields: Fields, reader: StepReader) -> Step:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mlops.definition import RUNNABLE, StepType
+from mlops.errors import DefinitionError
 
 Json = dict[str, Any]
 P = {"Get": "Parameters.P"}
@@ -276,6 +277,13 @@ class TestSteps:
         [problem] = problems_of(make.pipeline(step))
         assert problem[0] == "Steps[0].Arguments.Mesage"
 
+    @pytest.mark.parametrize("message", [1, True, ["x"]])
+    def test_the_message_of_a_fail_step_is_text(
+        self, make: Any, problems_of: Any, message: Any
+    ) -> None:
+        [problem] = problems_of(make.pipeline(make.fail(message=message)))
+        assert problem[0] == "Steps[0].Arguments.ErrorMessage"
+
     @pytest.mark.parametrize(
         ("file", "path", "part"),
         [
@@ -332,6 +340,12 @@ class TestFunctions:
                 "'S' has no output 'p'; there are: o",
             ),
             ({"Get": "Steps.C.Outcomes"}, ".Get", "its only property is Outcome"),
+            ({"Get": "Steps.S.Outcome"}, ".Get", "is a Processing step, which has no Outcome"),
+            (
+                {"Get": "Steps.S.OutputParameters['o']"},
+                ".Get",
+                "is a Processing step, which has no OutputParameters",
+            ),
             ({"Get": "Steps.Fail.X"}, ".Get", "'Fail', which is a Fail step"),
             ({"Std:Joyn": {}}, "", "no function 'Std:Joyn'; the functions are: Get, Std:Join"),
             (
@@ -398,6 +412,17 @@ class TestFunctions:
         problems = problems_of(document)
         at = f"Steps[1].Arguments.V{path}"
         assert [(where, part in text) for where, text in problems] == [(at, True)], problems
+
+    def test_outputs_named_by_an_expression_are_not_known_yet(self, make: Any, parse: Any) -> None:
+        named = {"Outputs": [{"OutputName": {"Get": "Parameters.P"}}]}
+        uri = {"Get": "Steps.S.ProcessingOutputConfig.Outputs['x'].S3Output.S3Uri"}
+        parse(
+            make.pipeline(
+                make.processing("S", arguments={"ProcessingOutputConfig": named}),
+                make.training("T", {"V": uri}),
+                parameters=[make.parameter("P")],
+            )
+        )
 
     def test_get_among_other_keys_is_data(self, make: Any, parse: Any) -> None:
         environment = {"Get": "anything", "Put": "else"}
@@ -489,6 +514,13 @@ class TestGraph:
             "These steps wait for one another: C → D → C",
         ]
 
+    def test_a_long_cycle_is_shown_from_both_its_ends(self, make: Any, problems_of: Any) -> None:
+        steps = [make.training(f"S{n}", DependsOn=[f"S{(n - 1) % 100}"]) for n in range(100)]
+        [(_, message)] = problems_of(make.pipeline(*steps))
+        assert "wait for one another: S0 → S1 → " in message
+        assert "→ S14 → (71 more) → S86 →" in message
+        assert message.endswith("→ S99 → S0")
+
     def test_a_long_chain_is_no_recursion(self, make: Any, parse: Any) -> None:
         steps = [make.training("S0")]
         steps += [make.training(f"S{n}", DependsOn=[f"S{n - 1}"]) for n in range(1, 3000)]
@@ -514,3 +546,14 @@ def test_all_problems_are_found_at_once(
         "Steps[0].DependsOn[0]",
         "Steps[2].Arguments.ElseSteps[0].Arguments.ErrorMessage.Get",
     ]
+
+
+def test_a_message_shows_the_first_problems_and_says_how_many_follow(make: Any, parse: Any) -> None:
+    steps = [make.training(f"S{number}", DependsOn=["Nobody"]) for number in range(60)]
+    with pytest.raises(DefinitionError) as caught:
+        parse(make.pipeline(*steps))
+    assert len(caught.value.problems) == 60
+    lines = caught.value.what.splitlines()
+    assert lines[0] == "The pipeline definition has 60 problems:"
+    assert lines[-1] == "  … and 10 more"
+    assert len(lines) == 52

@@ -276,6 +276,18 @@ class TestConditions:
         assert [evaluate_conditions(step, scope()) for step in steps] == [True, False, False]
         assert explain_conditions(steps[1], scope()) == "1 == 1 and 1 == 2"
 
+    def test_what_need_not_be_asked_is_not(self, make: Any, parse: Any, scope: Any) -> None:
+        yes = {"Type": "Equals", "LeftValue": 1, "RightValue": 1}
+        no = {"Type": "Not", "Condition": yes}
+        unknowable = {"Type": "Equals", "LeftValue": {"Get": "Parameters.P"}, "RightValue": 1}
+        either = {"Type": "Or", "Conditions": [yes, unknowable]}
+        document = make.pipeline(
+            make.condition("C", either, no, unknowable), parameters=[make.parameter("P")]
+        )
+        step = parse(document).step("C")
+        assert evaluate_conditions(step, scope()) is False
+        assert explain_conditions(step, scope()) == "(1 == 1) and not (1 == 1)"
+
     def test_the_lab_gate(self, definitions: Any, scope: Any) -> None:
         from mlops.definition import bind_parameters, parse_definition
 
