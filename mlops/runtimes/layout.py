@@ -50,7 +50,7 @@ def prepare(job: JobSpec) -> tuple[Mount, ...]:
                     next_step="check the input's S3Uri",
                 )
             if not any(_covers(outer, mount) for outer in mounts[:index]):
-                _make_mount_point(point, mount.source.is_dir())
+                make_mount_point(point, mount.source.is_dir())
     except OSError as error:
         raise os_error(error, f"The folder of job {job.name} cannot be prepared") from error
     return mounts
@@ -60,7 +60,8 @@ def _covers(outer: Mount, inner: Mount) -> bool:
     return PurePosixPath(inner.target).is_relative_to(outer.target)
 
 
-def _make_mount_point(point: Path, folder: bool) -> None:
+def make_mount_point(point: Path, folder: bool) -> None:
+    """Make an empty folder or file to mount on, where there is none."""
     if folder:
         point.mkdir(parents=True, exist_ok=True)
     else:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlops.ports import Mount, MountMode
-from mlops.runtimes.layout import inside, remove_tree
+from mlops.runtimes.layout import inside, make_mount_point, remove_tree
 
 _FICLONE = 0x40049409  # linux/fs.h
 
@@ -35,7 +35,7 @@ def materialise(folder: Path, mounts: Iterable[Mount]) -> None:
         if mount.mode is MountMode.READ_WRITE:
             point.symlink_to(mount.source.absolute())
         elif mount.source.is_dir():
-            shutil.copytree(mount.source, point, copy_function=copy_file)
+            shutil.copytree(mount.source, point, symlinks=True, copy_function=copy_file)
         else:
             copy_file(mount.source, point)
 
@@ -45,10 +45,7 @@ def dematerialise(folder: Path, mounts: Iterable[Mount]) -> None:
     for mount in reversed(tuple(mounts)):
         point = inside(folder, mount.target)
         _clear(point)
-        if mount.source.is_dir():
-            point.mkdir(parents=True, exist_ok=True)
-        else:
-            point.touch()
+        make_mount_point(point, mount.source.is_dir())
 
 
 def _clear(point: Path) -> None:

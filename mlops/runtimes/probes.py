@@ -137,8 +137,10 @@ def probe_processes(settings: Settings) -> tuple[Finding, ...]:
     try:
         with _probe_folder(settings.store) as folder:
             found = probe_namespaces(folder)
-    except (MlopsError, OSError) as error:
-        return (Finding("namespaces", LACKING, str(error), "use Docker"),)
+    except RuntimeUnavailable as error:
+        return (Finding("namespaces", LACKING, error.what, error.next_step),)
+    except OSError as error:
+        return (Finding("namespaces", LACKING, f"not tried: {error}", "choose another store"),)
     if found.isolation is Isolation.NONE:
         return (
             Finding(
@@ -164,6 +166,8 @@ def probe_disk(store: Path) -> Finding:
     place = _nearest(store)
     free = shutil.disk_usage(place).free
     text = f"{free / (1 << 30):.1f} GiB free at {place}"
+    if not os.access(place, os.W_OK):
+        return Finding("disk", BROKEN, f"{place} cannot be written", "choose another store")
     if free >= _WANTED_BYTES:
         return Finding("disk", OK, text)
     status = LACKING if free >= _NEEDED_BYTES else BROKEN

@@ -17,7 +17,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,14 @@ from mlops.runtimes.process_plain import check_runs_plain, plain_environment, re
 from mlops.runtimes.process_tree import JOB_VARIABLE, kill_marked
 from mlops.runtimes.watched import WatchedJob
 from mlops.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """The mounts that stand in a job's folder as copies and links, for want of a namespace."""
+
+    folder: Path
+    mounts: tuple[Mount, ...]
 
 
 class ProcessRuntime:
@@ -62,6 +71,7 @@ class ProcessRuntime:
     def start(self, job: JobSpec) -> ProcessJob:
         """As `mlops.ports.ContainerRuntime.start`."""
         image = find_image(job.image, self._settings)
+        job = replace(job, folder=job.folder.resolve(), log=job.log.absolute())
         argv = (*job.command, *job.arguments)
         if not argv:
             raise RuntimeUnavailable(
@@ -78,19 +88,17 @@ class ProcessRuntime:
         else:
             _check_not_hidden(run, job.log, *image.path)
         mounts = prepare(job)
+        copies = Copies(job.folder, mounts if plain else ())
         try:
             _make_run_folder(run, job)
-            if plain:
-                materialise(job.folder, mounts)
+            materialise(copies.folder, copies.mounts)
             process = _launch(self._plan(job, run, argv, environment, mounts))
-            running = ProcessJob(job.name, process, run, self._forget)
         except OSError as error:
-            _clear_away(run, job.folder, mounts if plain else ())
+            _clear_away(run, copies)
             raise os_error(error, f"Job {job.name} cannot be started") from error
-        return self._begin(running, job, mounts if plain else ())
+        return self._begin(ProcessJob(job.name, process, run, copies, self._forget))
 
-    def _begin(self, running: ProcessJob, job: JobSpec, copies: Sequence[Mount]) -> ProcessJob:
-        running.copies = (job.folder, tuple(copies))
+    def _begin(self, running: ProcessJob) -> ProcessJob:
         problem = running.problem_at_start()
         if problem is not None:
             running.abandon()
@@ -150,8 +158,8 @@ class ProcessRuntime:
     ) -> dict[str, Any]:
         return {
             "run": str(run),
-            "folder": str(job.folder.resolve()),
-            "log": str(job.log.absolute()),
+            "folder": str(job.folder),
+            "log": str(job.log),
             "cwd": str(run / "home"),
             "argv": list(argv),
             "environment": dict(environment),
@@ -167,10 +175,17 @@ class ProcessRuntime:
 class ProcessJob(WatchedJob):
     """A job's supervisor, as its gateway sees it."""
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], run: Path, forget: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        process: subprocess.Popen[bytes],
+        run: Path,
+        copies: Copies,
+        forget: Callable[[str], None],
+    ) -> None:
         super().__init__(name)
         self.id = run.name
-        self.copies: tuple[Path, tuple[Mount, ...]] = (run, ())
+        self._copies = copies
         self._process = process
         self._run = run
         self._forget = forget
@@ -200,7 +215,7 @@ class ProcessJob(WatchedJob):
         self._close()
         self._last_words()
         self._process.wait()
-        _clear_away(self._run, *self.copies)
+        _clear_away(self._run, self._copies)
 
     def _finish(self) -> JobOutcome:
         try:
@@ -209,7 +224,7 @@ class ProcessJob(WatchedJob):
             self._close()
             return self._outcome(words)
         finally:
-            _clear_away(self._run, *self.copies)
+            _clear_away(self._run, self._copies)
             self._forget(self.id)
 
     def _outcome(self, words: str) -> JobOutcome:
@@ -287,9 +302,9 @@ def _make_run_folder(run: Path, job: JobSpec) -> None:
     (run / "job.json").write_text(json.dumps(record), encoding="utf-8")
 
 
-def _clear_away(run: Path, folder: Path, copies: Sequence[Mount]) -> None:
+def _clear_away(run: Path, copies: Copies) -> None:
     try:
-        dematerialise(folder, copies)
+        dematerialise(copies.folder, copies.mounts)
         if run.exists():
             remove_tree(run)
     except OSError as error:

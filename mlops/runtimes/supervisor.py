@@ -395,7 +395,7 @@ def probe(folder: str) -> None:
             print(f"isolation={isolation}\n{text}")
             return
         reasons.append(text or "the probe died")
-    print(f"isolation=none\nreason={'; '.join(reasons)}")
+    print(f"isolation=none\nreason={'; '.join(dict.fromkeys(reasons))}")
 
 
 def _try(isolation: str, folder: str) -> str:
