@@ -40,10 +40,17 @@ def walk_files(folder: Path, base: Path) -> Iterator[Found]:
     Sockets, pipes and devices hold nothing to keep and are passed over.
 
     Raises:
-        UnsafeLink: a link that leads out of `base`, or in a circle.
+        UnsafeLink: a link (`folder` itself included) that leads out of `base`, or in a circle.
     """
     if folder.is_dir():
-        yield from _walk(folder, base.resolve(), "", frozenset())
+        yield from _walk(_root(folder, base), base.resolve(), "", frozenset())
+
+
+def _root(folder: Path, base: Path) -> Path:
+    root = folder.resolve()
+    if not root.is_relative_to(base.resolve()):
+        raise UnsafeLink(f"{folder.name} has become a symbolic link to {root}, out of {BASE}")
+    return root
 
 
 def _walk(folder: Path, base: Path, prefix: str, inside: frozenset[Path]) -> Iterator[Found]:
@@ -90,7 +97,7 @@ def pack(folder: Path, base: Path, archive: Path) -> None:
     A folder that does not exist counts as empty.
 
     Raises:
-        UnsafeLink: a symbolic link that leads out of `base`.
+        UnsafeLink: a symbolic link (`folder` itself included) that leads out of `base`.
     """
     with (
         archive.open("wb") as raw,
@@ -98,7 +105,8 @@ def pack(folder: Path, base: Path, archive: Path) -> None:
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
         if folder.is_dir():
-            _add_folder(tar, folder, folder.resolve(), base.resolve(), "")
+            root = _root(folder, base)
+            _add_folder(tar, root, root, base.resolve(), "")
 
 
 def _add_folder(tar: tarfile.TarFile, folder: Path, root: Path, base: Path, prefix: str) -> None:

@@ -15,13 +15,14 @@ from urllib.parse import urlsplit
 
 from mlops.ports import PipelineRecord
 
+_source = secrets.SystemRandom()
 _LOWER = string.ascii_lowercase + string.digits
 _MIXED = string.ascii_letters + string.digits
 LONGEST_STEP_PART = 20  # with the rest below the 63 characters of a job name
 
 
 def _random(alphabet: str, length: int) -> str:
-    return "".join(secrets.choice(alphabet) for _ in range(length))
+    return "".join(_source.choices(alphabet, k=length))
 
 
 def new_execution_id() -> str:

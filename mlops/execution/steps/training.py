@@ -82,13 +82,12 @@ class TrainingExecutor(JobExecutor):
 
     def _keep(self, run: StepRun, job: Job, container: Container) -> None:
         self._keep_model(run, job, container)
-        data = container.folder / "output" / "data"
-        if any(data.iterdir()):
+        if container.holds("output/data"):
             self._keep_archive(run, container, "output/data", _output_uri(job, "output.tar.gz"))
 
     def _keep_stopped(self, run: StepRun, job: Job, container: Container) -> None:
         # The service keeps what a stopped training has saved: the results are not lost.
-        if any((container.folder / "model").iterdir()):
+        if container.holds("model"):
             self._keep_model(run, job, container)
 
     def _keep_model(self, run: StepRun, job: Job, container: Container) -> None:
