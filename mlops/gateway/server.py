@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,11 +17,13 @@ from typing import Protocol
 
 from cheroot import wsgi
 
+from mlops.aws_model import load_service
 from mlops.errors import GatewayUnavailable, PortInUse
 from mlops.gateway.wire import Environ, StartResponse, WsgiApp
 from mlops.ports import JsonObject
 
 LOOPBACK = "127.0.0.1"
+_FIRST_THREADS = 4
 _THREADS = 24  # every follower of an execution holds one for as long as its request waits
 _PORT_ATTEMPTS = 20
 _KEEP_ALIVE_SECONDS = 60
@@ -51,6 +54,7 @@ class Listeners:
         self._sockets = _bind(hosts, port)
         self.port: int = self._sockets[0].getsockname()[1]
         self._servers: list[_Server] = []
+        self._changing = threading.Lock()
 
     @property
     def url(self) -> str:
@@ -68,10 +72,19 @@ class Listeners:
             self._servers.append(server)
             threading.Thread(target=server.serve, name="gateway", daemon=True).start()
 
+    def grow(self) -> None:
+        """Start the rest of the threads: 40 ms that the first answer need not wait for."""
+        # cheroot waits for ever for new threads of a server that is stopped meanwhile.
+        with self._changing:
+            for server in self._servers:
+                server.requests.grow(_THREADS - _FIRST_THREADS)
+
     def close(self) -> None:
         """Take no more requests; those that are being answered get a moment to end."""
-        for server in self._servers:
-            server.stop()
+        with self._changing:
+            for server in self._servers:
+                _stop(server)
+            self._servers.clear()
         for bound in self._sockets:
             bound.close()
 
@@ -83,7 +96,7 @@ class _Server(wsgi.Server):
         super().__init__(
             bound.getsockname(),
             app,
-            numthreads=_THREADS,
+            numthreads=_FIRST_THREADS,
             server_name="mlops",
             request_queue_size=_BACKLOG,
             timeout=_KEEP_ALIVE_SECONDS,
@@ -98,6 +111,17 @@ class _Server(wsgi.Server):
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         _logger.log(level, "%s", msg, exc_info=traceback)
+
+
+def _stop(server: _Server) -> None:
+    """Stop a server at once: it looks up from its sockets only when there is something on one."""
+    address = server.bind_addr
+    stopping = threading.Thread(target=server.stop, name="stopping", daemon=True)
+    stopping.start()
+    while stopping.is_alive():
+        with suppress(OSError):
+            socket.create_connection(address, timeout=1).close()
+        stopping.join(0.02)
 
 
 def _is_own_address(host: str) -> bool:
@@ -221,6 +245,12 @@ class Gateway:
         self._executions.recover()
         self._activity = Activity(app)
         self.listeners.serve(self._activity)
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+
+    def _warm_up(self) -> None:
+        """What the first answer (of a handshake, mostly) does not need and the next ones do."""
+        self.listeners.grow()
+        load_service("sagemaker")
 
     def leave(self) -> None:
         self._leaving.set()

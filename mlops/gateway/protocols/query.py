@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from html import escape  # xml.sax.saxutils has the same and imports urllib.request for it
 from urllib.parse import parse_qsl
 from uuid import uuid4
-from xml.sax.saxutils import escape
 
 from mlops.errors import MlopsError, ServiceError
 from mlops.gateway.wire import Environ, Response, read_body, service_error

@@ -5,8 +5,8 @@ The request itself shows the protocol; botocore's model of every service need no
 
 from __future__ import annotations
 
+from html import escape  # xml.sax.saxutils has the same and imports urllib.request for it
 from uuid import uuid4
-from xml.sax.saxutils import escape
 
 from mlops.errors import ServiceError
 from mlops.gateway.protocols import json11, query
