@@ -31,7 +31,7 @@ class Found:
     name: str
     file: Path
     linked: bool
-    """True when the name is a symbolic link: the file has another name and must stay."""
+    """True when the name, or a folder in it, is a symbolic link: the file has another name."""
 
 
 def walk_files(folder: Path, base: Path) -> Iterator[Found]:
@@ -43,7 +43,7 @@ def walk_files(folder: Path, base: Path) -> Iterator[Found]:
         UnsafeLink: a link (`folder` itself included) that leads out of `base`, or in a circle.
     """
     if folder.is_dir():
-        yield from _walk(_root(folder, base), base.resolve(), "", frozenset())
+        yield from _Walk(base.resolve()).below(_root(folder, base), "", frozenset(), linked=False)
 
 
 def _root(folder: Path, base: Path) -> Path:
@@ -53,18 +53,28 @@ def _root(folder: Path, base: Path) -> Path:
     return root
 
 
-def _walk(folder: Path, base: Path, prefix: str, inside: frozenset[Path]) -> Iterator[Found]:
-    for entry in sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name)):
-        name = prefix + entry.name
-        path, linked = Path(entry.path), entry.is_symlink()
-        if linked:
-            path = resolve_link(path, base)
-        if path.is_dir():
-            if linked and path in inside:
-                raise UnsafeLink(f"{name} is a symbolic link to a folder that holds it")
-            yield from _walk(path, base, name + "/", inside | {path.resolve()})
-        elif path.is_file():
-            yield Found(name, path, linked)
+class _Walk:
+    def __init__(self, base: Path) -> None:
+        self._base = base
+
+    def below(
+        self, folder: Path, prefix: str, inside: frozenset[Path], *, linked: bool
+    ) -> Iterator[Found]:
+        for entry in _entries(folder):
+            name, path, is_link = prefix + entry.name, Path(entry.path), entry.is_symlink()
+            if is_link:
+                path = resolve_link(path, self._base)
+            if path.is_dir():
+                if is_link and path in inside:
+                    raise UnsafeLink(f"{name} is a symbolic link to a folder that holds it")
+                within = inside | {path.resolve()}
+                yield from self.below(path, name + "/", within, linked=linked or is_link)
+            elif path.is_file():
+                yield Found(name, path, linked or is_link)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    return sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
 
 
 def resolve_link(link: Path, base: Path) -> Path:
@@ -82,9 +92,8 @@ def resolve_link(link: Path, base: Path) -> Path:
     try:
         resolved = place.resolve(strict=True)
     except (OSError, RuntimeError) as error:
-        raise UnsafeLink(f"{link.name} is a symbolic link to {target}, which is not there") from (
-            error
-        )
+        lost = f"{link.name} is a symbolic link to {target}, which is not there"
+        raise UnsafeLink(lost) from error
     if not resolved.is_relative_to(base):
         raise UnsafeLink(f"{link.name} is a symbolic link to {target}, which is not below {BASE}")
     return resolved
@@ -110,7 +119,7 @@ def pack(folder: Path, base: Path, archive: Path) -> None:
 
 
 def _add_folder(tar: tarfile.TarFile, folder: Path, root: Path, base: Path, prefix: str) -> None:
-    for entry in sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name)):
+    for entry in _entries(folder):
         path, name = Path(entry.path), prefix + entry.name
         if entry.is_symlink():
             _add_link(tar, path, root, base, name)

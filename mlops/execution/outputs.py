@@ -6,6 +6,8 @@ name, they are copied.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from mlops.errors import NoSuchBucket
@@ -22,31 +24,43 @@ def join_uri(uri: str, *names: str) -> str:
     return "/".join([uri.rstrip("/"), *names])
 
 
-def upload_folder(objects: ObjectStore, folder: Path, base: Path, uri: str) -> int:
-    """Move every file below `folder` to its name below `uri`; returns how many.
+def upload_folders(objects: ObjectStore, base: Path, folders: Iterable[tuple[Path, str]]) -> None:
+    """Move every file below each folder to its name below the folder's S3 prefix.
+
+    A file with several names (a link to it, a folder within another's) is copied to each. Nothing
+    is moved before all names are known, or a move would take a link's target away.
 
     Raises:
-        StepFailure: the bucket is missing, or a link leads out of `base` (``/opt/ml``).
+        StepFailure: a bucket is missing, or a link leads out of `base` (``/opt/ml``).
     """
-    count = 0
+    uploads = [
+        (found, join_uri(uri, found.name))
+        for folder, uri in folders
+        for found in _found(folder, base, uri)
+    ]
+    names = Counter(found.file for found, _ in uploads)
+    copies = [found.linked or names[found.file] > 1 for found, _ in uploads]
+    for (found, uri), copy in sorted(
+        zip(uploads, copies, strict=True), key=lambda upload: not upload[1]
+    ):
+        _upload(objects, found.file, uri, copy=copy)
+
+
+def _found(folder: Path, base: Path, uri: str) -> list[Found]:
     try:
-        for found in walk_files(folder, base):
-            upload_file(objects, found, join_uri(uri, found.name))
-            count += 1
+        return list(walk_files(folder, base))
     except UnsafeLink as error:
         raise StepFailure(f"ClientError: Upload to {uri} failed: {error}") from error
-    return count
 
 
-def upload_file(objects: ObjectStore, found: Found, uri: str) -> None:
-    """Move (or, behind a link, copy) one finished file to `uri`."""
+def _upload(objects: ObjectStore, file: Path, uri: str, *, copy: bool) -> None:
     bucket, key = split_s3_uri(uri)
     try:
-        if found.linked:
-            with found.file.open("rb") as file:
-                objects.put(bucket, key, file)
+        if copy:
+            with file.open("rb") as content:
+                objects.put(bucket, key, content)
         else:
-            objects.adopt(bucket, key, found.file)
+            objects.adopt(bucket, key, file)
     except NoSuchBucket as error:
         raise missing_bucket(uri) from error
 
@@ -86,7 +100,7 @@ class FolderSync:
             for found in walk_files(self._folder, self._base):
                 stamp = _stamp(found.file)
                 if self._seen.get(found.name) == stamp != self._uploaded.get(found.name):
-                    self._upload(found, stamp)
+                    self._send(found, stamp)
                 self._seen[found.name] = stamp
         except (FileNotFoundError, PermissionError, UnsafeLink):
             # The job is at work in there: it deletes, links, and may own files that are readable
@@ -99,22 +113,13 @@ class FolderSync:
         Raises:
             StepFailure: the bucket is missing, or a link leads out of ``/opt/ml``.
         """
-        try:
-            for found in walk_files(self._folder, self._base):
-                stamp = _stamp(found.file)
-                if self._uploaded.get(found.name) != stamp:
-                    self._upload(found, stamp)
-        except UnsafeLink as error:
-            raise StepFailure(f"ClientError: Upload to {self._uri} failed: {error}") from error
+        for found in _found(self._folder, self._base, self._uri):
+            stamp = _stamp(found.file)
+            if self._uploaded.get(found.name) != stamp:
+                self._send(found, stamp)
 
-    def _upload(self, found: Found, stamp: tuple[int, int]) -> None:
-        uri = join_uri(self._uri, found.name)
-        bucket, key = split_s3_uri(uri)
-        with found.file.open("rb") as file:
-            try:
-                self._objects.put(bucket, key, file)
-            except NoSuchBucket as error:
-                raise missing_bucket(uri) from error
+    def _send(self, found: Found, stamp: tuple[int, int]) -> None:
+        _upload(self._objects, found.file, join_uri(self._uri, found.name), copy=True)
         self._uploaded[found.name] = stamp
 
 

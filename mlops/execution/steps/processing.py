@@ -19,7 +19,7 @@ from mlops.execution.opt_ml import (
     processing_files,
     relative_to_base,
 )
-from mlops.execution.outputs import upload_folder
+from mlops.execution.outputs import upload_folders
 from mlops.execution.step_run import StepRun
 from mlops.execution.steps.job import Job, JobExecutor, JobView, not_yet
 from mlops.ports import JsonObject
@@ -71,11 +71,16 @@ class ProcessingExecutor(JobExecutor):
         )
 
     def _keep(self, run: StepRun, job: Job, container: Container) -> None:
-        for each in _managed_outputs(job.request):
-            output = each["S3Output"]
-            if not _continuous(output):
-                folder = container.place(output["LocalPath"])
-                upload_folder(run.parts.objects, folder, container.folder, output["S3Uri"])
+        outputs = [each["S3Output"] for each in _managed_outputs(job.request)]
+        upload_folders(
+            run.parts.objects,
+            container.folder,
+            [
+                (container.place(each["LocalPath"]), each["S3Uri"])
+                for each in outputs
+                if not _continuous(each)
+            ],
+        )
 
     def _keep_stopped(self, run: StepRun, job: Job, container: Container) -> None:
         """EndOfJob outputs are those of a job that completed; Continuous ones are in S3."""

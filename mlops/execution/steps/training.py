@@ -20,7 +20,7 @@ from mlops.execution.opt_ml import (
     training_environment,
     training_files,
 )
-from mlops.execution.outputs import join_uri, missing_bucket, upload_folder
+from mlops.execution.outputs import join_uri, missing_bucket, upload_folders
 from mlops.execution.step_run import StepRun
 from mlops.execution.steps.job import Job, JobExecutor, JobStatus, JobView, not_yet
 from mlops.ports import JsonObject
@@ -95,7 +95,8 @@ class TrainingExecutor(JobExecutor):
         if _compressed(job):
             self._keep_archive(run, container, "model", uri)
         else:
-            upload_folder(run.parts.objects, container.folder / "model", container.folder, uri)
+            model = container.folder / "model"
+            upload_folders(run.parts.objects, container.folder, [(model, uri)])
 
     def _keep_archive(self, run: StepRun, container: Container, name: str, uri: str) -> None:
         bucket, key = split_s3_uri(uri)

@@ -1,0 +1,115 @@
+"""Which file an object becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops.execution.failures import StepFailure
+from mlops.execution.inputs import Input, InputStager, names_below
+from mlops.execution.names import split_s3_uri
+from mlops.stores.objects import FileObjectStore
+
+
+@pytest.mark.parametrize(
+    ("prefix", "keys", "expected"),
+    [
+        ("in/", ["in/a", "in/b/c"], ["a", "b/c"]),
+        ("in", ["in/a"], ["a"]),
+        ("in/a.csv", ["in/a.csv"], ["a.csv"]),
+        ("in/a", ["in/a", "in/a/b"], ["a", "b"]),
+        ("in", ["in/a", "in2/b", "in.csv"], ["a"]),
+        ("data/tr", ["data/train/a.csv", "data/try"], ["train/a.csv", "try"]),
+        ("", ["a", "b/c"], ["a", "b/c"]),
+        ("in/", ["in/", "in/folder/", "in/a"], ["a"]),
+        ("in/", ["in//a"], ["a"]),
+        ("in/", [], []),
+    ],
+)
+def test_names_below_a_prefix(prefix: str, keys: Sequence[str], expected: list[str]) -> None:
+    assert [name for _, name in names_below(prefix, keys)] == expected
+
+
+@pytest.mark.parametrize("key", ["in/../../etc/passwd", "in/./a"])
+def test_a_key_that_is_no_file_name_is_refused(key: str) -> None:
+    with pytest.raises(StepFailure, match="cannot be a file name"):
+        list(names_below("in", [key]))
+
+
+@given(st.text(), st.lists(st.text()))
+def test_no_name_leaves_its_folder(prefix: str, tails: list[str]) -> None:
+    keys = [prefix + tail for tail in tails]
+    try:
+        names = [name for _, name in names_below(prefix, keys)]
+    except StepFailure:
+        return
+    for name in names:
+        assert not name.startswith("/")
+        assert ".." not in name.split("/")
+
+
+@pytest.mark.parametrize("uri", ["s3://b/k?x=1#y", "s3://b/k/"])
+def test_a_key_may_hold_what_an_address_may_not(uri: str) -> None:
+    assert split_s3_uri(uri) == ("b", uri.removeprefix("s3://b/"))
+
+
+@pytest.mark.parametrize("uri", ["https://b/k", "s3:///k", "/opt/x", ""])
+def test_other_addresses_are_refused(uri: str) -> None:
+    with pytest.raises(ValueError, match="is no s3:// address"):
+        split_s3_uri(uri)
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> FileObjectStore:
+    store = FileObjectStore(tmp_path / "objects")
+    store.create_bucket("bucket")
+    return store
+
+
+def test_an_object_that_is_also_a_folder_cannot_be_both(
+    objects: FileObjectStore, tmp_path: Path
+) -> None:
+    objects.put("bucket", "in/a", b"file")
+    objects.put("bucket", "in/a/b", b"below it")
+    stager = InputStager(objects, tmp_path / "ml", tmp_path / "scratch")
+    with pytest.raises(StepFailure, match="both as an object and as a folder"):
+        stager.stage([Input("i", "s3://bucket/in", "/opt/ml/input/data/i")])
+
+
+def test_a_folder_of_the_store_is_mounted_as_it_is(
+    objects: FileObjectStore, tmp_path: Path
+) -> None:
+    objects.put("bucket", "in/a", b"x")
+    stager = InputStager(objects, tmp_path / "ml", tmp_path / "scratch")
+    (mount,) = stager.stage([Input("i", "s3://bucket/in", "/opt/ml/input/data/i")])
+    assert mount.source == objects.folder_of("bucket", "in")
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_single_objects_are_linked_and_not_copied(objects: FileObjectStore, tmp_path: Path) -> None:
+    objects.put("bucket", "in/a", b"x")
+    stager = InputStager(objects, tmp_path / "ml", tmp_path / "scratch")
+    (mount,) = stager.stage([Input("i", "s3://bucket/in/a", "/opt/ml/input/data/i")])
+    assert (mount.source / "a").samefile(objects.file_of("bucket", "in/a"))
+
+
+def test_kept_inputs_are_copies_and_may_be_nothing(
+    objects: FileObjectStore, tmp_path: Path
+) -> None:
+    objects.put("bucket", "c/a", b"x")
+    stager = InputStager(objects, tmp_path / "ml", tmp_path / "scratch")
+    mounts = stager.stage(
+        [
+            Input("c", "s3://bucket/c", "/opt/ml/checkpoints", kept=True),
+            Input("d", "s3://bucket/none", "/opt/ml/more", kept=True),
+        ]
+    )
+    assert mounts == ()
+    copy = tmp_path / "ml" / "checkpoints" / "a"
+    assert copy.read_bytes() == b"x"
+    assert not copy.samefile(objects.file_of("bucket", "c/a"))
+    assert list((tmp_path / "ml" / "more").iterdir()) == []
