@@ -48,8 +48,8 @@ class RunningExecution:
         stop_execution(self.client, self.arn)
 
     def details(self) -> dict[str, Any]:
-        """All that the gateway knows of it."""
-        return self.client.execution(self.id)
+        """All that the gateway knows of it, and the state folder."""
+        return self.client.execution(self.id) | {"store": str(self.settings.store)}
 
 
 def start_run(

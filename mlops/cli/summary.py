@@ -67,6 +67,7 @@ def print_summary(console: Console, details: Mapping[str, Any], report: str) -> 
     rows = [
         ("status", marked(execution["status"])),
         ("reason", execution.get("failure_reason")),
+        *[("failed", reason) for reason in _failures(details)],
         ("mse", _against_gate(details)),
         ("package", _package(details.get("model_package"))),
         ("report", report),
@@ -89,6 +90,18 @@ def print_steps(console: Console, details: Mapping[str, Any]) -> None:
             detail=step.get("detail") or "",
         )
         console.print(step_text(line, width), soft_wrap=True)
+
+
+def _failures(details: Mapping[str, Any]) -> list[str]:
+    """Each failed step with the last line of its reason and the path of its whole log."""
+    found = []
+    for step in details["steps"]:
+        if step["status"] == "Failed":
+            reason = (step.get("failure_reason") or "").strip().splitlines() or ["no reason given"]
+            log = (details.get("failed_logs") or {}).get(step["name"], {}).get("path")
+            where = f" · whole log {details['store']}/{log}" if log and details.get("store") else ""
+            found.append(f"{step['name']}: {reason[-1].strip()}{where}")
+    return found
 
 
 def _against_gate(details: Mapping[str, Any]) -> str | None:

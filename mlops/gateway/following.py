@@ -46,6 +46,9 @@ class Follower:
             left = deadline - time.monotonic()
             patience = 0.0 if logs or status.ended else max(0.0, min(_LOOK, left))
             events = self._events.follow(arn, after, patience)
+            if events:
+                # What a step wrote before its end is told with the end, not after it.
+                logs = self._read_logs(arn, offsets)
             if events or logs or status.ended or left <= 0 or self._stopping.is_set():
                 return {
                     "status": status.value,

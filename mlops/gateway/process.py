@@ -27,10 +27,10 @@ from mlops.gateway.address import (
     FileLock,
     GatewayAddress,
     code_version,
-    make_folder,
     not_answering,
     read_log_tail,
     settings_digest,
+    state_folder,
 )
 from mlops.gateway.client import GatewayClient
 from mlops.gateway.wire import error_from
@@ -53,7 +53,6 @@ def ensure_gateway(settings: Settings) -> GatewayAddress:
     found = _usable(settings)
     if found is not None:
         return found
-    make_folder(settings.store)
     with FileLock(settings.store / START_LOCK_FILE):
         # Someone may have started it while this one waited for the lock.
         return _usable(settings) or _start(settings)
@@ -79,8 +78,8 @@ def stop_gateway(settings: Settings) -> GatewayAddress | None:
     return address
 
 
-def _usable(settings: Settings) -> GatewayAddress | None:
-    """The gateway that runs, if it is the right one. A wrong one has left when this returns."""
+def _usable(settings: Settings, *, replace: bool) -> GatewayAddress | None:
+    """The gateway that runs, if it is the right one; a wrong one is made to leave if asked."""
     address = GatewayAddress.read(settings.store)
     health = _handshake(address) if address is not None else None
     if address is None or health is None:
@@ -88,7 +87,8 @@ def _usable(settings: Settings) -> GatewayAddress | None:
     difference = _difference(health, settings)
     if difference is None:
         return address
-    _replace(address, health, settings, difference)
+    if replace:
+        _replace(address, health, settings, difference)
     return None
 
 
@@ -149,7 +149,11 @@ def _wait_until_gone(store: Path, address: GatewayAddress) -> None:
 def _start(settings: Settings) -> GatewayAddress:
     _refuse_if_held(settings.store)
     read_end, write_end = os.pipe()
-    with os.fdopen(read_end, "rb") as said, (settings.store / LOG_FILE).open("ab") as log:
+    with (
+        os.fdopen(read_end, "rb") as said,
+        state_folder(settings.store),
+        (settings.store / LOG_FILE).open("ab") as log,
+    ):
         try:
             process = subprocess.Popen(
                 # -P: what lies in the working folder must not stand in for a module.

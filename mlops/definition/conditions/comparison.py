@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlops.definition.conditions.base import Condition, ConditionReader
-from mlops.definition.conditions.values import described, kind_of, shown
+from mlops.definition.conditions.values import described, kind_of, shortened, shown
 from mlops.definition.expressions.base import Expression
 from mlops.definition.fields import Fields
 from mlops.definition.scope import JsonValue, Scope
@@ -50,7 +50,7 @@ class Comparison(Condition):
 
     def explain(self, scope: Scope) -> str:
         left, right = self.left.resolve(scope), self.right.resolve(scope)
-        return f"{shown(left)} {OPERATORS[self.type].symbol} {shown(right)}"
+        return f" {OPERATORS[self.type].symbol} ".join(_told_apart(left, right))
 
     def _check(self, left: JsonValue, right: JsonValue) -> None:
         left_kind, right_kind = kind_of(left), kind_of(right)
@@ -64,6 +64,13 @@ class Comparison(Condition):
                 f"{self.type} needs an order, {described(left)} has none",
                 next_step="compare numbers or strings, or use Equals",
             )
+
+
+def _told_apart(left: JsonValue, right: JsonValue) -> tuple[str, str]:
+    """Both values; floats in six digits, unless that makes different ones look the same."""
+    short = shown(shortened(left)), shown(shortened(right))
+    alike = short[0] == short[1] and left != right
+    return (shown(left), shown(right)) if alike else short
 
 
 def read_comparison(name: str, fields: Fields, reader: ConditionReader) -> Condition:

@@ -63,3 +63,8 @@ def described(value: JsonValue) -> str:
     """A value with its kind, such as ``the string '1'``."""
     kind = kind_of(value)
     return str(kind) if kind is Kind.NULL else f"{kind} {shown(value)}"
+
+
+def shortened(value: JsonValue) -> JsonValue:
+    """A float in six significant digits; anything else as it is."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from mlops.definition import NAME_MEMBERS, ConditionStep, render_text, render_texts, resolve
+from mlops.definition import (
+    NAME_MEMBERS,
+    ConditionStep,
+    Literal,
+    render_text,
+    render_texts,
+    resolve,
+)
+from mlops.definition.conditions.comparison import Comparison
 from mlops.engine import evaluate_conditions, explain_conditions
 from mlops.errors import ResolveError
 
@@ -364,3 +372,15 @@ def _name_members(shape: Any, seen: frozenset[str]) -> Any:
             assert len(members & set(NAME_MEMBERS)) <= 1, "an element has one name"
             yield from (name for name in members if name.endswith("Name"))
         yield from _name_members(shape.member, seen)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "text"),
+    [
+        (0.011295464931874822, 0.03, "0.0112955 <= 0.03"),
+        (0.0300000001, 0.03, "0.0300000001 <= 0.03"),
+    ],
+)
+def test_an_explanation_is_short_and_tells_different_values_apart(left, right, text):
+    condition = Comparison("LessThanOrEqualTo", Literal(left), Literal(right))
+    assert condition.explain(scope()) == text
