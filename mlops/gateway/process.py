@@ -50,12 +50,13 @@ def ensure_gateway(settings: Settings) -> GatewayAddress:
             not answer, or the new one does not start (its log's end is in the message).
         PortInUse, DiskFull, RuntimeUnavailable, …: why the new one does not start.
     """
-    found = _usable(settings)
+    found = _usable(settings, replace=False)
     if found is not None:
         return found
     with FileLock(settings.store / START_LOCK_FILE):
-        # Someone may have started it while this one waited for the lock.
-        return _usable(settings) or _start(settings)
+        # Someone may have started it while this one waited for the lock. A wrong one is replaced
+        # under the lock only: two commands that ask it to leave would disturb one another.
+        return _usable(settings, replace=True) or _start(settings)
 
 
 def find_gateway(settings: Settings) -> JsonObject | None:

@@ -381,6 +381,8 @@ def _name_members(shape: Any, seen: frozenset[str]) -> Any:
         (0.0300000001, 0.03, "0.0300000001 <= 0.03"),
     ],
 )
-def test_an_explanation_is_short_and_tells_different_values_apart(left, right, text):
+def test_an_explanation_is_short_and_tells_values_apart(
+    scope: Any, left: float, right: float, text: str
+) -> None:
     condition = Comparison("LessThanOrEqualTo", Literal(left), Literal(right))
     assert condition.explain(scope()) == text
