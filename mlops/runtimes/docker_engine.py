@@ -180,6 +180,13 @@ def translated(what: str, *, next_step: str | None = None) -> Iterator[None]:
                 where=text,
                 next_step="free some disk space, for example with: docker system prune",
             ) from error
+        if "bind source path does not exist" in text:  # it does here: that was checked before
+            raise RuntimeUnavailable(
+                f"{what}: the Docker engine does not see this host's folders",
+                where=text,
+                next_step="share the store's folder with it (Docker Desktop: File sharing), use an "
+                "engine of this host, or --runtime process",
+            ) from error
         raise JobError(f"{what}: {text}", next_step=next_step) from error
     except (DockerException, requests.RequestException, OSError) as error:
         raise RuntimeUnavailable(

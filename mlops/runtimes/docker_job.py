@@ -105,7 +105,9 @@ class DockerJob(WatchedJob):
                     log.write(data)
         except OSError as error:
             self._kill()
-            raise os_error(error, f"The log of job {self.name} breaks off") from error
+            raise os_error(
+                error, f"The log of job {self.name} breaks off", place=self._job.log
+            ) from error
 
     def _outcome(self) -> JobOutcome:
         """The engine's word on how the container ended; waits for it."""

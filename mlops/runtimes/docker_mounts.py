@@ -8,14 +8,13 @@ and a kernel that takes the disk; the first refusal settles the matter, and inpu
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mlops.ports import Mount, MountMode
 from mlops.runtimes.layout import OPT_ML
-from mlops.runtimes.materialise import copy_file
+from mlops.runtimes.materialise import copy_file, copy_tree
 
 
 def bind(source: Path, target: str, *, read_only: bool = False) -> dict[str, Any]:
@@ -55,7 +54,7 @@ def _mount(mount: Mount, scratch: Path, *, overlay: bool) -> dict[str, Any]:
         return bind(copy, mount.target)
     if overlay and not set(str(scratch)) & set(',:\\"'):
         return _overlay_volume(mount, scratch)
-    shutil.copytree(mount.source, scratch / "copy", symlinks=True, copy_function=copy_file)
+    copy_tree(mount.source, scratch / "copy")
     return bind(scratch / "copy", mount.target)
 
 

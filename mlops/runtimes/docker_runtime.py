@@ -25,6 +25,7 @@ from mlops.runtimes.docker_engine import Engine, find_engine, translated
 from mlops.runtimes.docker_job import DockerJob, remove_container
 from mlops.runtimes.docker_mounts import bind, docker_mounts
 from mlops.runtimes.layout import os_error, prepare, remove_tree
+from mlops.runtimes.ownership import hand_over
 from mlops.runtimes.passed_on import container_network
 from mlops.settings import Settings
 
@@ -112,20 +113,25 @@ class DockerRuntime:
         with translated("Left-over containers cannot be listed"):
             found = self.engine.client.containers(all=True, filters={"label": wanted})
         for container in found:
-            self._remove_leftover(container["Id"], container["Labels"])
+            self._remove_leftover(container)
         return [container["Labels"][JOB_LABEL] for container in found]
 
-    def _remove_leftover(self, container: str, labels: Mapping[str, str]) -> None:
+    def _remove_leftover(self, container: Mapping[str, Any]) -> None:
         with self._lock:
-            running = self._running.get(container)
+            running = self._running.get(container["Id"])
         if running is not None:
             running.stop(0)
             running.wait()
             return
-        remove_container(self.engine, container)
-        scratch = self._scratch / Path(labels[SCRATCH_LABEL]).name
-        if scratch.exists():
-            remove_tree(scratch)
+        remove_container(self.engine, container["Id"])
+        labels = container["Labels"]
+        scratch = self._scratch / Path(labels[SCRATCH_LABEL] or "none").name
+        try:
+            hand_over([scratch], lambda places: self._give(places, container["Image"], labels))
+            if scratch.exists():
+                remove_tree(scratch)
+        except OSError as error:
+            raise os_error(error, f"What job {labels[JOB_LABEL]} left stays") from error
 
     def _image(self, uri: str) -> _Image:
         mapping = self._settings.image_for(uri)
@@ -162,7 +168,7 @@ class DockerRuntime:
                 job,
                 container,
                 scratch,
-                give=lambda places: self._give(places, image.reference),
+                give=lambda places: self._give(places, image.reference, job.labels),
                 forget=self._forget,
             )
             with self._lock:
@@ -174,7 +180,9 @@ class DockerRuntime:
             elif scratch.exists():
                 remove_tree(scratch)
             if isinstance(error, OSError):
-                raise os_error(error, f"Job {job.name} cannot be started") from error
+                raise os_error(
+                    error, f"Job {job.name} cannot be started", place=self._scratch
+                ) from error
             raise
         return running
 
@@ -230,7 +238,7 @@ class DockerRuntime:
             host["SecurityOpt"] = ["label=disable"]
         return host
 
-    def _give(self, places: list[Path], image: str) -> None:
+    def _give(self, places: list[Path], image: str, labels: Mapping[str, str]) -> None:
         """Give places to the caller by root's hand: in a container of the job's own image."""
         targets = {f"/mlops/{index}": place for index, place in enumerate(places)}
         config = {
@@ -238,7 +246,7 @@ class DockerRuntime:
             "Entrypoint": ["chown", "-hR", f"{os.getuid()}:{os.getgid()}"],
             "Cmd": list(targets),
             "User": "0:0",
-            "Labels": {JOB_LABEL: "take-over", SCRATCH_LABEL: ""},
+            "Labels": {**labels, JOB_LABEL: "hand-over", SCRATCH_LABEL: ""},
             "HostConfig": {
                 "Mounts": [bind(place, target) for target, place in targets.items()],
                 "NetworkMode": "none",

@@ -69,9 +69,12 @@ def make_mount_point(point: Path, folder: bool) -> None:
         point.touch()
 
 
-def os_error(error: OSError, what: str) -> MlopsError:
-    """`error` in this project's terms: DiskFull where that is the cause, else JobError."""
-    where = str(error.filename) if error.filename else None
+def os_error(error: OSError, what: str, *, place: Path | None = None) -> MlopsError:
+    """`error` in this project's terms: DiskFull where that is the cause, else JobError.
+
+    It happened where the error says, or at `place` where it does not.
+    """
+    where = str(error.filename or place or "") or None
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(
             f"{what}: no space left on the disk", where=where, next_step="free some disk space"

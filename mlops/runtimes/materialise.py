@@ -35,7 +35,7 @@ def materialise(folder: Path, mounts: Iterable[Mount]) -> None:
         if mount.mode is MountMode.READ_WRITE:
             point.symlink_to(mount.source.absolute())
         elif mount.source.is_dir():
-            shutil.copytree(mount.source, point, symlinks=True, copy_function=copy_file)
+            copy_tree(mount.source, point)
         else:
             copy_file(mount.source, point)
 
@@ -53,6 +53,23 @@ def _clear(point: Path) -> None:
         point.unlink()
     elif point.exists():
         remove_tree(point)
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a folder, symbolic links as they are.
+
+    Raises:
+        OSError: the first one (shutil.copytree would go on, and hide its cause).
+    """
+    target.mkdir(parents=True)
+    for entry in source.iterdir():
+        place = target / entry.name
+        if entry.is_symlink():
+            place.symlink_to(entry.readlink())
+        elif entry.is_dir():
+            copy_tree(entry, place)
+        else:
+            copy_file(entry, place)
 
 
 def copy_file(source: str | Path, target: str | Path) -> str:

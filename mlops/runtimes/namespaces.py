@@ -35,6 +35,15 @@ class Namespaces:
     overlay_problem: str | None = None
 
 
+def refuse_unless_linux(platform: str = sys.platform) -> None:
+    """Raise RuntimeUnavailable where jobs cannot be processes at all: macOS has no namespaces."""
+    if platform != "linux":
+        raise RuntimeUnavailable(
+            f"Jobs as processes need Linux; this is {platform}",
+            next_step="start Docker and run with --runtime docker",
+        )
+
+
 def probe_namespaces(folder: Path) -> Namespaces:
     """Try out namespaces and overlayfs in `folder` (the disk matters), in a process of its own.
 
@@ -43,11 +52,7 @@ def probe_namespaces(folder: Path) -> Namespaces:
     Raises:
         RuntimeUnavailable: this is no Linux.
     """
-    if sys.platform != "linux":
-        raise RuntimeUnavailable(
-            f"Jobs as processes need Linux; this is {sys.platform}",
-            next_step="start Docker and run with --runtime docker",
-        )
+    refuse_unless_linux()
     folder.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix="probe-", dir=folder))
     try:

@@ -28,7 +28,13 @@ from mlops.errors import ExitStatusLost, JobError, MlopsError, RuntimeUnavailabl
 from mlops.ports import JobOutcome, JobSpec, Mount
 from mlops.runtimes.layout import OPT_ML, os_error, prepare, remove_tree
 from mlops.runtimes.materialise import dematerialise, materialise
-from mlops.runtimes.namespaces import SUPERVISOR, Isolation, Namespaces, probe_namespaces
+from mlops.runtimes.namespaces import (
+    SUPERVISOR,
+    Isolation,
+    Namespaces,
+    probe_namespaces,
+    refuse_unless_linux,
+)
 from mlops.runtimes.passed_on import network_environment, pip_configuration
 from mlops.runtimes.process_images import find_image
 from mlops.runtimes.process_plain import check_runs_plain, plain_environment, rewritten
@@ -51,12 +57,16 @@ class ProcessRuntime:
     Args:
         settings: the image table, and the state folder that holds the jobs' own files.
         namespaces: what this machine allows; by default it is tried out before the first job.
+
+    Raises:
+        RuntimeUnavailable: this is no Linux.
     """
 
     name = "process"
     gateway_host = "127.0.0.1"
 
     def __init__(self, settings: Settings, *, namespaces: Namespaces | None = None) -> None:
+        refuse_unless_linux()
         self._settings = settings
         self._given = namespaces
         self._root = settings.store.absolute() / "runtime/process"
@@ -95,7 +105,7 @@ class ProcessRuntime:
             process = _launch(self._plan(job, run, argv, environment, mounts))
         except OSError as error:
             _clear_away(run, copies)
-            raise os_error(error, f"Job {job.name} cannot be started") from error
+            raise os_error(error, f"Job {job.name} cannot be started", place=self._root) from error
         return self._begin(ProcessJob(job.name, process, run, copies, self._forget))
 
     def _begin(self, running: ProcessJob) -> ProcessJob:
@@ -129,7 +139,7 @@ class ProcessRuntime:
             running.wait()
             return
         kill_marked(run.name)
-        remove_tree(run)
+        _clear_away(run, Copies(run, ()))
 
     def _forget(self, id: str) -> None:  # noqa: A002 - what it is
         with self._lock:
@@ -207,7 +217,7 @@ class ProcessJob(WatchedJob):
         word, _, number = kind.partition(" ")
         if word == "setup":
             error = OSError(int(number), text)
-            return os_error(error, f"Job {self.name} cannot be started")
+            return os_error(error, f"Job {self.name} cannot be started", place=self._run.parent)
         return JobError(f"The supervisor of job {self.name} failed: {self._last_words()}")
 
     def abandon(self) -> None:

@@ -34,6 +34,7 @@ MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 # statvfs(3) flags → mount(2) flags that a remount in a user namespace must repeat
 KEPT_FLAGS = ((2, 2), (4, 4), (8, 8), (1024, 1024), (2048, 2048), (4096, 1 << 21))
+STATUS_BYTES = 128
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -181,8 +182,12 @@ def _overlay(plan: dict[str, Any], scratch: str, source: str, point: str) -> Non
 def _copy(source: str, target: str) -> str:
     import shutil  # dear, and seldom needed
 
-    if os.path.isdir(source):  # noqa: PTH112
-        shutil.copytree(source, target, symlinks=True)
+    if os.path.islink(source):  # noqa: PTH114
+        os.symlink(os.readlink(source), target)  # noqa: PTH115, PTH211
+    elif os.path.isdir(source):  # noqa: PTH112
+        os.mkdir(target)  # noqa: PTH102 - shutil.copytree would hide the cause of a failure
+        for name in os.listdir(source):  # noqa: PTH208
+            _copy(f"{source}/{name}", f"{target}/{name}")
     else:
         shutil.copy2(source, target)
     return target
@@ -331,17 +336,25 @@ def _out_of_memory_kills() -> int:
     return 0
 
 
-def record(plan: dict[str, Any], status: int, seconds: float, out_of_memory: bool) -> None:
+def reserve(plan: dict[str, Any]) -> int:
+    """Make room for the status while there is some: a job may fill the disk and fail for it."""
+    file = os.open(plan["run"] + "/status.json.part", os.O_RDWR | os.O_CREAT, 0o644)
+    os.write(file, b" " * STATUS_BYTES)
+    return file
+
+
+def record(
+    plan: dict[str, Any], file: int, status: int, seconds: float, out_of_memory: bool
+) -> None:
     """Write down how the job ended, whole or not at all, for whoever asks: now or after a crash."""
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         code = 128 - code
     text = (
         f'{{"exit_status": {code}, "process_seconds": {seconds:.6f}, '
-        f'"out_of_memory": {str(out_of_memory).lower()}}}\n'
+        f'"out_of_memory": {str(out_of_memory).lower()}}}'
     )
-    with open(plan["run"] + "/status.json.part", "w") as file:  # noqa: PTH123
-        file.write(text)
+    os.pwrite(file, text.ljust(STATUS_BYTES).encode(), 0)
     os.replace(plan["run"] + "/status.json.part", plan["run"] + "/status.json")  # noqa: PTH105
 
 
@@ -351,6 +364,7 @@ def run(plan: dict[str, Any]) -> None:
         if plan["isolation"] != "none":
             enter_namespace(plan["isolation"] == "user")
             show_job_folder(plan)
+        status_file = reserve(plan)
         kills = _out_of_memory_kills()
         job = start_job(plan)
     except SetupError as error:
@@ -365,7 +379,7 @@ def run(plan: dict[str, Any]) -> None:
     seconds = time.monotonic() - started
     kill_descendants()
     killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == SIGKILL
-    record(plan, status, seconds, killed and _out_of_memory_kills() > kills)
+    record(plan, status_file, status, seconds, killed and _out_of_memory_kills() > kills)
 
 
 def _answer(text: str) -> None:

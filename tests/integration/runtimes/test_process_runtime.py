@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops.errors import ExitStatusLost, JobError, RuntimeUnavailable
+from mlops.errors import DiskFull, ExitStatusLost, JobError, RuntimeUnavailable
 from mlops.ports import JobOutcome, JobSpec, Mount, MountMode, RunningJob
 from mlops.runtimes.namespaces import Isolation, Namespaces
 from mlops.runtimes.process_runtime import ProcessRuntime
@@ -239,3 +239,52 @@ def test_a_folder_that_is_no_folder(runtime: ProcessRuntime, tmp_path: Path) -> 
     (tmp_path / "log.txt").touch()
     with pytest.raises(JobError, match="job job"):
         runtime.start(job)
+
+
+# --- No space ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 KB."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a disk")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("nothing can be mounted here")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("namespaces", [None, PLAIN])
+def test_a_job_that_fills_the_disk_fails_by_itself(
+    small_disk: Path, namespaces: Namespaces | None
+) -> None:
+    runtime = ProcessRuntime(Settings(store=small_disk / "store"), namespaces=namespaces)
+    script = 'head -c 999999 /dev/zero > "${SAGEMAKER_BASE_DIR:-/opt/ml}/model"'
+    outcome = finish(runtime.start(spec(small_disk, script)))
+    assert outcome.exit_status == 1
+    assert not list((small_disk / "store/runtime/process").iterdir())
+
+
+@pytest.mark.parametrize("namespaces", [None, PLAIN])
+def test_an_input_that_does_not_fit_is_no_space(
+    small_disk: Path, tmp_path: Path, namespaces: Namespaces | None
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "big").write_bytes(b"x" * 200_000)
+    found = namespaces or ProcessRuntime(Settings(store=tmp_path)).namespaces
+    found = Namespaces(found.isolation, found.reason, overlay_problem="the test says so")
+    runtime = ProcessRuntime(Settings(store=small_disk / "store"), namespaces=found)
+    mount = Mount(source, "/opt/ml/in", MountMode.COPY_ON_WRITE)
+    with pytest.raises(DiskFull, match="no space left") as caught:
+        runtime.start(spec(small_disk, "true", mounts=(mount,)))
+    assert caught.value.where
+    assert not list((small_disk / "store/runtime/process").iterdir())

@@ -18,6 +18,7 @@ from mlops.runtimes.docker_engine import Engine, find_engine, translated
     [
         (ImageNotFound("404", explanation="No such image: x:1"), ImageUnavailable),
         (APIError("500", explanation="mkdir /var: no space left on device"), DiskFull),
+        (APIError("400", explanation="bind source path does not exist: /x"), RuntimeUnavailable),
         (APIError("500", explanation="something odd"), JobError),
         (requests.ConnectionError("refused"), RuntimeUnavailable),
         (requests.ReadTimeout("timed out"), RuntimeUnavailable),
