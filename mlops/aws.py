@@ -98,6 +98,13 @@ def ensure_bucket(s3: S3Client, bucket: str) -> None:
             raise
 
 
+def provide(s3: S3Client, buckets: Iterable[str], assets: Iterable[Asset]) -> list[Asset]:
+    """Make the buckets that are not there and send the assets that are not; see `upload`."""
+    for bucket in buckets:
+        ensure_bucket(s3, bucket)
+    return upload(s3, assets)
+
+
 def upload(s3: S3Client, assets: Iterable[Asset]) -> list[Asset]:
     """Send what is not there yet; return what was sent.
 

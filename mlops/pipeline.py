@@ -9,7 +9,8 @@ disk or the time. So local and cloud get the same bytes once account, region and
 same, and a step's arguments change only when what the step depends on has changed.
 
 Raw data, descriptor and code are named by the URIs of `mlops.lab.lab_assets`, under checksums:
-building uploads nothing, the backends upload what is not there yet before they start a pipeline.
+building uploads nothing, the backends upload what is not there yet before they start a pipeline
+(in a notebook: `mlops.sessions.local.upload_lab`).
 """
 
 from __future__ import annotations

@@ -69,9 +69,8 @@ class LocalBackend:
         from mlops import aws
 
         s3 = aws.gateway_session(gateway.url, self._settings.region).client("s3")
-        for bucket in (self._settings.artifact_bucket, self._settings.raw_data_bucket):
-            aws.ensure_bucket(s3, bucket)
-        aws.upload(s3, assets)
+        buckets = (self._settings.artifact_bucket, self._settings.raw_data_bucket)
+        aws.provide(s3, buckets, assets)
 
     def _upsert(self, gateway: Gateway, pipeline: CompiledPipeline, options: StartOptions) -> None:
         request: dict[str, Any] = {

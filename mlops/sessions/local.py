@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlops.aws import gateway_session
+from mlops.aws import gateway_session, provide
+from mlops.dataset import load_dataset
 from mlops.errors import GatewayUnavailable
+from mlops.lab import lab_assets
 from mlops.sessions.sdk import LocalPipelineSession
 from mlops.settings import Settings
 
@@ -51,6 +53,18 @@ class GatewayPipelineSession(LocalPipelineSession):  # type: ignore[misc]  # the
     def get_caller_identity_arn(self) -> str:
         """The execution role, which ``sagemaker.get_execution_role(session)`` asks for."""
         return self.role
+
+
+def upload_lab(session: GatewayPipelineSession, settings: Settings) -> None:
+    """Send what the lab's pipeline refers to: data, descriptor, code. For use beside the SDK.
+
+    Call it before ``build_pipeline(session, settings).start()``; `mlops run` does it by itself.
+
+    Raises:
+        DataError: the data set cannot be used, or is not here.
+    """
+    assets = lab_assets(settings, load_dataset(settings.dataset)).all()
+    provide(session.s3_client, (settings.artifact_bucket, settings.raw_data_bucket), assets)
 
 
 class CompileSession(GatewayPipelineSession):

@@ -8,11 +8,8 @@ import pytest
 import sagemaker
 from botocore.exceptions import ClientError, WaiterError
 
-from mlops import aws
-from mlops.dataset import load_dataset
-from mlops.lab import lab_assets
 from mlops.runtimes.fake import FakeRuntime, Script
-from mlops.sessions.local import GatewayPipelineSession
+from mlops.sessions.local import GatewayPipelineSession, upload_lab
 from mlops.settings import Settings
 
 from mlops.pipeline import build_pipeline  # isort: skip  # after the session
@@ -25,9 +22,7 @@ def session(gateway_url: str, settings: Settings) -> GatewayPipelineSession:
 
 @pytest.fixture
 def pipeline(session: GatewayPipelineSession, settings: Settings) -> Any:
-    for bucket in (settings.artifact_bucket, settings.raw_data_bucket):
-        aws.ensure_bucket(session.s3_client, bucket)
-    aws.upload(session.s3_client, lab_assets(settings, load_dataset(settings.dataset)).all())
+    upload_lab(session, settings)
     return build_pipeline(session, settings)
 
 
