@@ -62,11 +62,8 @@ def run(settings: Settings, tell: Tell) -> None:
             where=str(settings.store),
             next_step="use it (`mlops status`), or stop it with `mlops down`",
         )
-    try:
-        gateway = app.compose_gateway(settings)
-        _serve(gateway, settings, lock, tell)
-    finally:
-        lock.release()
+    # Never released: when the next gateway gets the lock, nothing of this process is left.
+    _serve(app.compose_gateway(settings), settings, lock, tell)
 
 
 def _serve(gateway: Gateway, settings: Settings, lock: FileLock, tell: Tell) -> None:

@@ -7,11 +7,13 @@ life: the kernel lets go of it whatever ends the process.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -41,14 +43,17 @@ class GatewayAddress:
 
     def write(self, store: Path) -> None:
         temporary = store / f"{ADDRESS_FILE}.{os.getpid()}"
-        temporary.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
-        temporary.replace(store / ADDRESS_FILE)
+        with state_folder(store):
+            temporary.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
+            temporary.replace(store / ADDRESS_FILE)
 
     @classmethod
     def read(cls, store: Path) -> Self | None:
         """The address in a state folder; None where there is none, or none that can be read."""
         try:
-            return cls(**json.loads((store / ADDRESS_FILE).read_text(encoding="utf-8")))
+            with state_folder(store):
+                text = (store / ADDRESS_FILE).read_text(encoding="utf-8")
+            return cls(**json.loads(text))
         except (FileNotFoundError, ValueError, TypeError):
             return None  # of another version, perhaps: the lock decides whether a gateway is there
 
@@ -72,8 +77,9 @@ class FileLock:
         Raises:
             DiskFull, EnvironmentLacks: the state folder cannot be written.
         """
-        make_folder(self._path.parent)
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        with state_folder(self._path.parent):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
@@ -105,21 +111,33 @@ class FileLock:
         self.release()
 
 
-def make_folder(folder: Path) -> None:
-    """Make the state folder.
+@contextmanager
+def state_folder(folder: Path) -> Iterator[None]:
+    """Work in the state folder; what the file system refuses is told as ours.
 
     Raises:
-        DiskFull, EnvironmentLacks: it cannot be made.
+        FileNotFoundError: as it is: often that is an answer.
+        DiskFull, EnvironmentLacks: everything else.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except FileNotFoundError:
+        raise
     except OSError as error:
-        kind = DiskFull if error.errno in (28, 122) else EnvironmentLacks
-        raise kind(
-            f"The state folder cannot be made: {error.strerror}",
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise (DiskFull if full else EnvironmentLacks)(
+            f"The state folder cannot be used: {error.strerror}",
             where=str(folder),
-            next_step="give a folder that can be written, with --store",
+            next_step="free some space" if full else "give another folder with --store",
         ) from error
+
+
+# What runs inside a gateway. The rest (the command, authoring, the lab's pipeline) may change
+# while executions run without a word to it.
+_GATEWAY_CODE = (
+    *("app.py", "aws_model.py", "clock.py", "errors.py", "ports.py", "settings.py"),
+    *("definition", "engine", "execution", "gateway", "runtimes", "services", "stores"),
+)
 
 
 @cache
@@ -131,9 +149,12 @@ def code_version() -> str:
     """
     root = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
-    for file in sorted(root.rglob("*.py")):
-        status = file.stat()
-        digest.update(f"{file}:{status.st_size}:{status.st_mtime_ns}\n".encode())
+    for name in _GATEWAY_CODE:
+        part = root / name
+        for file in sorted(part.rglob("*.py")) if part.is_dir() else [part]:
+            status = file.stat()
+            place = file.relative_to(root)
+            digest.update(f"{place}:{status.st_size}:{status.st_mtime_ns}\n".encode())
     return f"{__version__}+{digest.hexdigest()[:8]}"
 
 

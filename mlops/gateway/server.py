@@ -29,6 +29,8 @@ _PORT_ATTEMPTS = 20
 _KEEP_ALIVE_SECONDS = 60
 _STOP_SECONDS = 3
 _BACKLOG = 128
+_FAREWELL_SECONDS = 2.0
+_FAREWELL_QUIET_SECONDS = 0.3
 
 _logger = logging.getLogger(__name__)
 
@@ -280,7 +282,7 @@ class Gateway:
         """End everything. What cannot be closed is logged, and does not keep the rest open."""
         self._leaving.set()
         for part in (
-            Closing("executions", self._executions.close),
+            Closing("executions", self._close_executions),
             Closing("listeners", self.listeners.close),
             *self._closing,
         ):
@@ -288,6 +290,16 @@ class Gateway:
                 part.close()
             except Exception:  # the end of the process: the other parts have to be closed, too
                 _logger.exception("closing the %s failed", part.name)
+
+    def _close_executions(self) -> None:
+        had_some = self._executions.active() > 0
+        self._executions.close()
+        deadline = time.monotonic() + _FAREWELL_SECONDS
+        # A follower asks again as soon as it has an answer: its last one is that all has ended.
+        while had_some and self._activity and time.monotonic() < deadline:
+            if self._activity.idle_seconds() > _FAREWELL_QUIET_SECONDS:
+                break
+            time.sleep(0.02)
 
 
 class GatewayThread:
