@@ -90,8 +90,8 @@ class House:
         parameters: Mapping[str, str] = top.pop("given", {})
         return self.manager.start(self.pipeline(*steps, **top), parameters=parameters)
 
-    def run(self, *steps: JsonObject, **top: Any) -> ExecutionRecord:
-        return self.end_of(self.start(*steps, **top))
+    def run(self, *steps: JsonObject, timeout: float = 30.0, **top: Any) -> ExecutionRecord:
+        return self.end_of(self.start(*steps, **top), timeout)
 
     def end_of(self, execution: ExecutionRecord, timeout: float = 20.0) -> ExecutionRecord:
         ended = self.manager.wait(execution.arn, timeout)
