@@ -80,11 +80,11 @@ class Index:
             self._depth += 1
             try:
                 yield
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            else:
                 self._execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # SQLite ends some failed ones by itself
+                    self._connection.execute("ROLLBACK")
+                raise
             finally:
                 self._depth -= 1
 

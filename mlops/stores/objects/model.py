@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import BinaryIO
+from io import FileIO
 
 from mlops.errors import ServiceError
 from mlops.ports import ObjectInfo
@@ -103,7 +103,8 @@ class OpenedObject:
     """An object's head and its bytes, of one and the same version."""
 
     object: StoredObject
-    file: BinaryIO
+    file: FileIO
+    """Unbuffered, at its start: its descriptor may be used as well."""
 
 
 @dataclass(frozen=True, slots=True)

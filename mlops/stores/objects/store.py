@@ -25,12 +25,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import secrets
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from heapq import merge
@@ -38,7 +39,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import BinaryIO
 
-from mlops.errors import InvalidKey, NoSuchBucket, NoSuchKey, ServiceError, StoreError
+from mlops.errors import DiskFull, InvalidKey, NoSuchBucket, NoSuchKey, ServiceError, StoreError
 from mlops.ports import ObjectInfo
 from mlops.stores.objects.failures import translated
 from mlops.stores.objects.index import Index
@@ -123,8 +124,9 @@ class FileObjectStore:
                 )
             for upload in self.uploads.in_bucket(bucket):
                 self.uploads.discard(upload)
-            self._index.forget_bucket(bucket)
             self._archive.remove_bucket(bucket)
+            with _visible_already():
+                self._index.forget_bucket(bucket)
 
     def list_buckets(self) -> list[tuple[str, datetime]]:
         """Every bucket and when it was made, in the order of the names."""
@@ -283,7 +285,8 @@ class FileObjectStore:
             except BaseException:
                 self._index.delete(bucket, key, stored.identity)
                 raise
-            self._forget_null(stored)
+            with _visible_already():
+                self._forget_null(stored)
             return stored
 
     def _keep_former(
@@ -341,7 +344,8 @@ class FileObjectStore:
             if versioning:
                 return self._delete_by_marker(tree, bucket, key, versioning, present)
             if tree.remove(key):
-                self._index.delete_others(bucket, key, NULL_VERSION, None)
+                with _visible_already():
+                    self._index.delete_others(bucket, key, NULL_VERSION, None)
             return Deletion()
 
     def _delete_by_marker(
@@ -364,7 +368,8 @@ class FileObjectStore:
         self._index.put(marker)
         self._keep_former(tree, present, marker)
         tree.remove(key)
-        self._forget_null(marker)
+        with _visible_already():
+            self._forget_null(marker)
         return Deletion(marker.version_id, is_marker=True)
 
     def _delete_version(
@@ -386,7 +391,11 @@ class FileObjectStore:
             else:
                 tree.remove(key)
         self._archive.remove(doomed)
-        self._index.delete(bucket, key, doomed.identity)
+        if doomed.is_marker:
+            self._index.delete(bucket, key, doomed.identity)
+        else:
+            with _visible_already():
+                self._index.delete(bucket, key, doomed.identity)
         return Deletion(version_id, is_marker=doomed.is_marker)
 
     def set_tags(
@@ -405,7 +414,7 @@ class FileObjectStore:
         return self.head_object(bucket, key).info
 
     def open(self, bucket: str, key: str) -> BinaryIO:
-        return self.open_object(bucket, key).file
+        return io.BufferedReader(self.open_object(bucket, key).file)
 
     def head_object(self, bucket: str, key: str, *, version_id: str | None = None) -> StoredObject:
         opened = self.open_object(bucket, key, version_id=version_id)
@@ -486,7 +495,7 @@ class FileObjectStore:
             return None
         return OpenedObject(stored, file)
 
-    def _open_file(self, tree: BucketTree, bucket: str, key: str) -> BinaryIO:
+    def _open_file(self, tree: BucketTree, bucket: str, key: str) -> io.FileIO:
         descriptor = tree.open(check_key(key))
         if descriptor is None:
             raise NoSuchKey(
@@ -571,6 +580,13 @@ class FileObjectStore:
                 next_step="check the key, or list the bucket",
             )
         return Path(path)
+
+
+def _visible_already() -> AbstractContextManager[None]:
+    """For the last stage of a write: the files have changed, and what is left in the index means
+    nothing. On a full disk it stays there; a delete, above all, has to work then.
+    """
+    return suppress(DiskFull)
 
 
 def _identity_of(status: os.stat_result) -> Identity:

@@ -92,6 +92,13 @@ class BucketTree:
 
     def find(self, key: str) -> str | None:
         """The path of the file that holds `key`, or None."""
+        path = self._find_any(key)
+        if path is None:
+            with self._lock:  # as in `open`
+                path = self._find_any(key)
+        return path
+
+    def _find_any(self, key: str) -> str | None:
         for path in self.paths(key):
             with suppress(OSError):
                 if stat.S_ISREG(os.lstat(path).st_mode) and not self._leaves(path):

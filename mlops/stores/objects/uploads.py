@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import time_ns
 
-from mlops.errors import ServiceError
+from mlops.errors import DiskFull, ServiceError
 from mlops.stores.objects.failures import translated
 from mlops.stores.objects.index import Index, Row
 from mlops.stores.objects.model import Attributes
@@ -155,12 +155,20 @@ class Uploads:
             return staged
 
     def discard(self, upload: Upload) -> None:
-        """Forget an upload and remove its parts."""
+        """Forget an upload and remove its parts. On a full disk, they are what makes room."""
+        folder = self._folder / upload.id
         with self._lock:
-            with self._index.transaction():
-                self._index.change("DELETE FROM parts WHERE upload_id=?", (upload.id,))
-                self._index.change("DELETE FROM uploads WHERE id=?", (upload.id,))
-            shutil.rmtree(self._folder / upload.id, ignore_errors=True)
+            try:
+                self._forget(upload)
+                shutil.rmtree(folder, ignore_errors=True)
+            except DiskFull:
+                shutil.rmtree(folder, ignore_errors=True)
+                self._forget(upload)
+
+    def _forget(self, upload: Upload) -> None:
+        with self._index.transaction():
+            self._index.change("DELETE FROM parts WHERE upload_id=?", (upload.id,))
+            self._index.change("DELETE FROM uploads WHERE id=?", (upload.id,))
 
 
 def _no_such_upload() -> ServiceError:

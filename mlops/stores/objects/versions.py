@@ -7,8 +7,8 @@ import hashlib
 import os
 import secrets
 import shutil
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from mlops.stores.objects.model import StoredObject
 
@@ -55,7 +55,7 @@ class VersionArchive:
     def has(self, version: StoredObject) -> bool:
         return self.path(version).is_file()
 
-    def open(self, version: StoredObject) -> BinaryIO | None:
+    def open(self, version: StoredObject) -> FileIO | None:
         try:
             return self.path(version).open("rb", buffering=0)
         except FileNotFoundError:

@@ -12,7 +12,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from mlops.errors import DiskFull, InvalidKey, NoSuchKey, ServiceError, StoreErr
 from mlops.stores.objects import FileObjectStore
 from mlops.stores.objects.model import Attributes, StoredObject, WriteConditions
 from mlops.stores.objects.store import VERSIONING
+from mlops.stores.objects.tree import BucketTree
 
 BUCKET = "bucket"
 
@@ -203,6 +204,7 @@ def test_a_deep_key(store: FileObjectStore) -> None:
 
 names = st.sampled_from(["a", "b", "a-", "..", "", "%~", "é", "L" * 256])
 some_keys = st.lists(names, min_size=1, max_size=4).map("/".join).filter(bool)
+folded_keys = st.sampled_from(["A", "a/B", "é/x", "e\u0301/x", "Long" * 80])
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -247,6 +249,31 @@ def _collapsed_model(ordered: list[str], prefix: str) -> list[str]:
             if name not in found:
                 found.append(name)
     return sorted(found, key=str.encode)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sets(st.one_of(some_keys, st.sampled_from(["A", "a/B", "é/x", "Long" * 80])), max_size=12)
+)
+def test_names_for_a_file_system_that_folds_them(
+    tmp_path_factory: pytest.TempPathFactory, wanted: set[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("folding")
+    tree = BucketTree(str(folder), nullcontext(), folding=True)
+    for key in wanted:
+        source = folder.parent / "source"
+        source.write_bytes(key.encode())
+        tree.place(str(source), key)
+    found = list(tree.walk())
+    assert [entry.key for entry in found] == sorted(wanted, key=str.encode)
+    paths = [str(path.relative_to(folder)) for path in folder.rglob("*")]
+    assert all(path.isascii() for path in paths)
+    assert len({path.casefold() for path in paths}) == len(paths)
+    for entry in found:
+        assert tree.find(entry.key) == entry.path
+        assert Path(entry.path or "").read_bytes() == entry.key.encode()
+        assert tree.remove(entry.key)
+    assert list(folder.iterdir()) == []
 
 
 # --- Conditions and versions ---
