@@ -1,6 +1,6 @@
 """What the definition and the engine cost for each step: parse, validate, schedule, resolve.
 
-    python benchmarks/engine.py
+    python -m benchmarks engine
 
 The goal is at most 0.5 ms a step for parse + validate + schedule, the same for 10,000 as for 1,000.
 A definition is at most 1 MiB, so two shapes are measured: "real" steps are processing jobs that
