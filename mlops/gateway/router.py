@@ -2,19 +2,22 @@
 
 By the target header, then by the credential scope of its signature, else it is S3's: only S3 is
 asked without a signature, and its path is the bucket. Signatures themselves are not checked:
-nothing but this machine's own processes reaches the gateway.
+nothing but this machine's own processes reaches the gateway. One of those is the browser, which
+carries out what any web page says, so requests that a page can have sent are refused: whoever may
+start a pipeline may run programs.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from ipaddress import ip_address
 from typing import Protocol
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from mlops.gateway.protocols import json11, query
 from mlops.gateway.protocols.refusal import refuse
-from mlops.gateway.wire import Environ, Response, StartResponse, WsgiApp
+from mlops.gateway.wire import Environ, Response, StartResponse, WsgiApp, json_response
 from mlops.ports import JsonObject
 
 INTERNAL_PREFIX = "/_mlops/"
@@ -38,6 +41,8 @@ class Router:
         self._s3 = s3
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if is_from_a_web_page(environ):
+            return _FORBIDDEN.send(start_response)
         if environ["PATH_INFO"].startswith(INTERNAL_PREFIX):
             return self._internal(environ, start_response)
         service = service_of(environ)
@@ -58,6 +63,40 @@ class Router:
             # sagemaker-runtime and others sign as sagemaker, too.
             return refuse(environ, "sagemaker")
         return json11.answer(environ, operation, self._sagemaker.handle)
+
+
+_FORBIDDEN = json_response(
+    {
+        "message": "The gateway answers programs of this machine, not web pages: "
+        "call it by an IP address or localhost, without an Origin"
+    },
+    status=403,
+)
+_LOCAL_NAMES = ("localhost", "host.docker.internal")
+
+
+def is_from_a_web_page(environ: Environ) -> bool:
+    """Whether a browser may have sent this for a page that is not the gateway's.
+
+    A page's requests that change something name their Origin. A page whose name has been made to
+    point here (DNS rebinding) sends that name as the Host; programs are given an address.
+    """
+    origin: str = environ.get("HTTP_ORIGIN", "")
+    host: str = environ.get("HTTP_HOST", "")
+    if origin and not _is_local(urlsplit(origin).netloc):
+        return True
+    return bool(host) and not _is_local(host)
+
+
+def _is_local(host: str) -> bool:
+    name = re.sub(r":\d+$", "", host.lower())
+    if any(name == own or name.endswith(f".{own}") for own in _LOCAL_NAMES):
+        return True
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def service_of(environ: Environ) -> str:

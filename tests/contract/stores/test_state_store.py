@@ -12,7 +12,7 @@ from time import perf_counter
 
 import pytest
 
-from mlops.errors import StoreError
+from mlops.errors import DiskFull, StoreError
 from mlops.ports import (
     ExecutionRecord,
     ExecutionStatus,
@@ -376,6 +376,18 @@ class TestSqlite:
         file.write_text("not a database, and long enough to be read as one" * 100)
         with pytest.raises(StoreError, match="no sound database"):
             SqliteStateStore(file)
+
+    def test_a_full_disk_is_told_and_costs_nothing_stored(self, tmp_path: Path) -> None:
+        store = SqliteStateStore(tmp_path / "state.db")
+        store.put_pipeline(pipeline())
+        # SQLite's own limit stands in for the disk's: both end in SQLITE_FULL.
+        store._run("PRAGMA max_page_count = 1")
+        with pytest.raises(DiskFull, match="disk is full"):
+            store.put_pipeline(pipeline("Large", definition="x" * 1_000_000))
+        assert store.list_pipelines() == [pipeline()]
+        store._run("PRAGMA max_page_count = 1000000")
+        store.put_pipeline(pipeline("Later"))
+        store.close()
 
     def test_one_text_is_kept_once(self, tmp_path: Path) -> None:
         file = tmp_path / "state.db"

@@ -294,12 +294,13 @@ class TestBadStarts:
         os.kill(address.pid, signal.SIGKILL)
         eventually(lambda: not alive(address.pid))
         with socket.socket() as other:
-            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            other.bind(("127.0.0.1", int(address.url.rpartition(":")[2])))
+            other.bind(("127.0.0.1", 0))
             other.listen()
+            url = f"http://127.0.0.1:{other.getsockname()[1]}"
+            replace(address, url=url).write(settings.store)
             with patch.object(gateway_process, "_HANDSHAKE_SECONDS", 0.5):
                 again = ensure_gateway(settings)
-        assert again.url != address.url
+        assert again.url != url
         stop_gateway(settings)
 
     def test_a_gateway_that_is_silent(self, settings: Settings) -> None:

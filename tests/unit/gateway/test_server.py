@@ -1,0 +1,167 @@
+"""Listeners, and when a gateway leaves."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from http.client import HTTPConnection
+from typing import Any
+
+import pytest
+
+from mlops.errors import PortInUse
+from mlops.gateway.server import Closing, Gateway, Listeners
+
+
+def hello(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Length", "5")])
+    return [b"hello"]
+
+
+def get(host: str, port: int) -> bytes:
+    connection = HTTPConnection(host, port, timeout=5)
+    connection.request("GET", "/")
+    body = connection.getresponse().read()
+    connection.close()
+    return body
+
+
+def test_one_port_on_loopback_and_bridge() -> None:
+    listeners = Listeners(0, "127.0.0.2")
+    listeners.serve(hello)
+    assert get("127.0.0.1", listeners.port) == get("127.0.0.2", listeners.port) == b"hello"
+    with pytest.raises(OSError, match="refused"):
+        get("127.0.0.3", listeners.port)
+    assert listeners.url == f"http://127.0.0.1:{listeners.port}"
+    assert listeners.job_url == f"http://127.0.0.2:{listeners.port}"
+    listeners.close()
+    with pytest.raises(OSError, match="refused"):
+        get("127.0.0.1", listeners.port)
+
+
+def test_a_host_that_is_none_of_this_machine() -> None:
+    listeners = Listeners(0, "host.docker.internal")
+    assert listeners.job_url == f"http://host.docker.internal:{listeners.port}"
+    listeners.close()
+
+
+def test_a_fixed_port_in_use() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PortInUse, match=str(port)):
+            Listeners(port, "127.0.0.1")
+
+
+class Work:
+    """``server.Executions``: as many executions as the test says."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.calls: list[str] = []
+
+    def active(self) -> int:
+        return self.count
+
+    def recover(self) -> Sequence[object]:
+        self.calls.append("recover")
+        return []
+
+    def close(self) -> None:
+        self.calls.append("close")
+        self.count = 0
+
+
+def gateway(work: Work, idle_limit: float = 60.0, closing: Sequence[Closing] = ()) -> Gateway:
+    made = Gateway(
+        listeners=Listeners(0, "127.0.0.1"),
+        executions=work,
+        runtime="fake",
+        started_at=datetime(2026, 3, 1, tzinfo=UTC),
+        leaving=threading.Event(),
+        closing=closing,
+        idle_limit=idle_limit,
+    )
+    made.serve(hello)
+    return made
+
+
+def test_what_was_left_is_recorded_before_anything_is_answered() -> None:
+    work = Work()
+    made = gateway(work)
+    assert work.calls == ["recover"]
+    made.stop()
+    assert work.calls == ["recover", "close"]
+
+
+def test_it_leaves_when_idle() -> None:
+    made = gateway(Work(), idle_limit=0.1)
+    made.wait(tick=0.01)
+    made.stop()
+
+
+def test_it_stays_while_something_runs() -> None:
+    work = Work()
+    work.count = 1
+    made = gateway(work, idle_limit=0.05)
+    waiting = threading.Thread(target=made.wait, kwargs={"tick": 0.01})
+    waiting.start()
+    waiting.join(0.3)
+    assert waiting.is_alive()
+    work.count = 0
+    waiting.join(5)
+    assert not waiting.is_alive()
+    made.stop()
+
+
+def test_it_leaves_when_its_folder_is_gone() -> None:
+    made = gateway(Work())
+    made.wait(lambda: False, tick=0.01)
+    made.stop()
+
+
+def test_asked_to_leave_only_if_idle() -> None:
+    work = Work()
+    work.count = 1
+    made = gateway(work)
+    assert not made.shut_down(True)
+    work.count = 0
+    assert made.shut_down(True)
+    made.wait(tick=60)
+    made.stop()
+
+
+def test_a_part_that_cannot_be_closed_keeps_no_other_open(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    closed: list[str] = []
+
+    def fail() -> None:
+        raise RuntimeError("stuck")
+
+    parts = [Closing("first", fail), Closing("second", lambda: closed.append("second"))]
+    gateway(Work(), closing=parts).stop()
+    assert closed == ["second"]
+    assert "closing the first failed" in caplog.text
+
+
+def test_a_request_in_progress_is_no_idleness() -> None:
+    made = gateway(Work(), idle_limit=0.2)
+    begin = time.monotonic()
+    until = begin + 0.5
+
+    def ask() -> None:
+        while time.monotonic() < until:
+            get("127.0.0.1", made.listeners.port)
+            time.sleep(0.02)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    made.wait(tick=0.01)
+    assert time.monotonic() - begin > 0.5
+    asking.join()
+    made.stop()
