@@ -19,6 +19,7 @@ from cheroot import wsgi
 
 from mlops.aws_model import load_service
 from mlops.errors import GatewayUnavailable, PortInUse
+from mlops.gateway.s3.headers import RawHeadersGateway
 from mlops.gateway.wire import Environ, StartResponse, WsgiApp
 from mlops.ports import JsonObject
 
@@ -104,6 +105,8 @@ class _Server(wsgi.Server):
             timeout=_KEEP_ALIVE_SECONDS,
             shutdown_timeout=_STOP_SECONDS,
         )
+        # WSGI takes the underscore in a header's name for a hyphen; S3 metadata may have both.
+        self.gateway = RawHeadersGateway
         self._bound = bound
         self.prepare()
 
