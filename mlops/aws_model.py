@@ -72,12 +72,14 @@ def validate_request(service: str, operation: str, request: Mapping[str, Any]) -
         raise ServiceError("ValidationException", head + "; ".join(problems))
 
 
-def find_problems(service: str, operation: str, request: Mapping[str, Any]) -> list[str]:
-    """Every broken constraint of a request, one sentence each; empty when it is valid."""
-    shape = load_shape(service, operation)
+def find_problems(
+    service: str, operation: str, value: Mapping[str, Any], *, output: bool = False
+) -> list[str]:
+    """Every broken constraint of a request (or an answer), one sentence each; empty when valid."""
+    shape = load_shape(service, operation, output=output)
     if shape is None:
-        return [f"{operation} takes no members, but was given {', '.join(request)}"] * bool(request)
-    return list(_check(shape, request, ""))
+        return [f"{operation} has no members, but was given {', '.join(value)}"] * bool(value)
+    return list(_check(shape, value, ""))
 
 
 def _check(shape: Shape, value: Any, path: str) -> Iterator[str]:

@@ -90,15 +90,25 @@ class Container:
         return self.folder / PurePosixPath(container_path).relative_to(BASE)
 
     def run(self) -> ContainerEnd:
-        """Fill the folder, run the container to its end, bring synced folders up to date."""
+        """Fill the folder and run the container to its end."""
         try:
-            end = self._execute(self._prepare())
-            for sync in self._syncs:
-                sync.finish()
-            return end
+            return self._execute(self._prepare())
         finally:
             if self._scratch.exists():  # links; nothing is lost with them
                 shutil.rmtree(self._scratch, ignore_errors=True)
+
+    @property
+    def maximum_seconds(self) -> int:
+        return self._plan.maximum_seconds
+
+    def sync(self) -> None:
+        """Bring the S3 prefixes of synced folders up to date with what the job left.
+
+        Raises:
+            StepFailure: a bucket is missing, or a link leads out of ``/opt/ml``.
+        """
+        for each in self._syncs:
+            each.finish()
 
     def holds(self, name: str) -> bool:
         """Whether the job has left anything in a folder below ``/opt/ml``."""

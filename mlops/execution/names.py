@@ -11,8 +11,8 @@ import re
 import secrets
 import string
 from datetime import datetime
-from urllib.parse import urlsplit
 
+from mlops.errors import InvalidKey
 from mlops.ports import PipelineRecord
 
 _source = secrets.SystemRandom()
@@ -54,12 +54,15 @@ def job_arn(pipeline_arn: str, kind: str, name: str) -> str:
 
 
 def split_s3_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of ``s3://bucket/key``; ValueError for anything else."""
-    parts = urlsplit(uri, allow_fragments=False)
-    if parts.scheme != "s3" or not parts.netloc:
-        raise ValueError(f"{uri!r} is no s3:// address")
-    # A key may hold '?', which urlsplit takes for the start of a query.
-    return parts.netloc, uri.split("://", 1)[1].partition("/")[2]
+    """Bucket and key of ``s3://bucket/key``. A key may hold any character, ``?`` and ``#`` too.
+
+    Raises:
+        InvalidKey: it is another kind of address.
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket:
+        raise InvalidKey(f"{uri!r} is no S3 address", next_step="write it as s3://bucket/key")
+    return bucket, key
 
 
 def timestamp(moment: datetime) -> float:

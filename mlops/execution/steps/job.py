@@ -16,6 +16,7 @@ from mlops.errors import ServiceError
 from mlops.execution.container import Container, ContainerEnd, ContainerPlan
 from mlops.execution.failures import (
     LONGEST_JOB_REASON,
+    StepFailure,
     job_failure_reason,
     reason_for,
     refused,
@@ -132,26 +133,20 @@ class JobExecutor(ABC):
         return view
 
     def _conclude(self, run: StepRun, job: Job, container: Container, end: ContainerEnd) -> JobView:
-        status, outcome = end.outcome.exit_status, end.outcome
-        message = container.read_message(self.message_file)
-        stopped = run.stop.requested and (outcome.stopped or status != 0)
-        if end.timed_out or stopped:
-            self._keep_stopped(run, job, container)
-            reason = self._time_limit_reason(job) if end.timed_out else None
-            return JobView(JobStatus.STOPPED, end.ended_at, end, reason, message)
-        if status != 0:
+        outcome, message = end.outcome, container.read_message(self.message_file)
+        failed = outcome.exit_status != 0
+        stopped = run.stop.requested and (outcome.stopped or failed)
+        if failed and not stopped and not end.timed_out:
             tail = last_lines(run.log, TAIL_LINES_IN_REASON)
-            reason = job_failure_reason(outcome, message, tail)
+            reason = _with_sync_problem(job_failure_reason(outcome, message, tail), container)
             return JobView(JobStatus.FAILED, end.ended_at, end, reason, message)
+        container.sync()
+        if stopped or end.timed_out:
+            self._keep_stopped(run, job, container)
+            limit = None if stopped else _time_limit_reason(job, container.maximum_seconds)
+            return JobView(JobStatus.STOPPED, end.ended_at, end, limit, message)
         self._keep(run, job, container)
         return JobView(JobStatus.COMPLETED, end.ended_at, end, None, message)
-
-    def _time_limit_reason(self, job: Job) -> str:
-        seconds = job.request["StoppingCondition"]["MaxRuntimeInSeconds"]
-        return (
-            f"ClientError: MaxRuntimeExceeded: {job.name} was stopped because it ran longer than "
-            f"its StoppingCondition's MaxRuntimeInSeconds of {seconds}"
-        )
 
     # --- hooks ---
 
@@ -177,6 +172,22 @@ class JobExecutor(ABC):
     @abstractmethod
     def _describe(self, run: StepRun, job: Job, view: JobView) -> JsonObject:
         """The answer of the job's Describe operation, in botocore's shape."""
+
+
+def _time_limit_reason(job: Job, seconds: int) -> str:
+    return (
+        f"ClientError: MaxRuntimeExceeded: {job.name} was stopped because it ran longer than its "
+        f"StoppingCondition's MaxRuntimeInSeconds of {seconds}"
+    )
+
+
+def _with_sync_problem(reason: str, container: Container) -> str:
+    """Save what a failed job has synced; that this failed, too, is the smaller news."""
+    try:
+        container.sync()
+    except StepFailure as error:
+        return _shortened(f"{reason} (besides: {error})")
+    return reason
 
 
 def _shortened(reason: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlops.errors import InvalidKey
 from mlops.execution.failures import StepFailure
 from mlops.execution.inputs import Input, InputStager, names_below
 from mlops.execution.names import split_s3_uri
@@ -59,7 +60,7 @@ def test_a_key_may_hold_what_an_address_may_not(uri: str) -> None:
 
 @pytest.mark.parametrize("uri", ["https://b/k", "s3:///k", "/opt/x", ""])
 def test_other_addresses_are_refused(uri: str) -> None:
-    with pytest.raises(ValueError, match="is no s3:// address"):
+    with pytest.raises(InvalidKey, match="is no S3 address"):
         split_s3_uri(uri)
 
 

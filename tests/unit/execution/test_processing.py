@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mlops.aws_model import find_problems
 from mlops.ports import ExecutionStatus, JsonObject, StepRecord, StepStatus
 from mlops.runtimes.fake import FakeContainer, FakeRuntime, Script
 
@@ -184,6 +185,29 @@ def test_the_describe_answer_is_the_steps_outputs(build: Build) -> None:
     assert outputs["CreationTime"] <= outputs["ProcessingStartTime"]
 
 
+def test_the_describe_answer_has_botocores_shape(build: Build) -> None:
+    house = build(Script(files={f"{OUTPUT}/o/x": "x", "/opt/ml/output/message": "m"}))
+    uri = house.put("in/a.csv")
+    for house_, status in ((house, "Completed"), (build(Script(1)), "Failed")):
+        outputs = processing_outputs(o=f"s3://{BUCKET}/o")
+        step = one(
+            house_,
+            processing(
+                ProcessingInputs=[processing_input(uri)],
+                ProcessingOutputConfig=outputs,
+                Environment={"A": "b"},
+                Tags=[{"Key": "k", "Value": "v"}],
+            ),
+        )
+        assert step.outputs["ProcessingJobStatus"] == status
+        assert not find_problems("sagemaker", "DescribeProcessingJob", step.outputs, output=True)
+
+
+def test_https_addresses_are_refused(build: Build) -> None:
+    reason = failure(build(), ProcessingInputs=[processing_input("https://s3.aws.com/b/k")])
+    assert reason.startswith("ClientError: 'https://s3.aws.com/b/k' is no S3 address")
+
+
 def test_a_link_that_leads_out_of_the_job_is_not_uploaded(build: Build) -> None:
     def link(job: FakeContainer) -> None:
         job.path(f"{OUTPUT}/o/secret").symlink_to("/etc/hostname")
@@ -222,6 +246,15 @@ def test_continuous_outputs_are_in_s3_while_the_job_runs_and_when_it_fails(
     failure(house, ProcessingOutputConfig=outputs)
     assert house.object_keys() == ["o/early", "o/late"]
     assert house.text(f"s3://{BUCKET}/o/early") == "early, and more"
+
+
+def test_a_failed_job_that_cannot_be_synced_says_both(build: Build) -> None:
+    outputs = processing_outputs(o="s3://no-such-bucket/o")
+    outputs["Outputs"][0]["S3Output"]["S3UploadMode"] = "Continuous"
+    house = build(Script(2, "the cause\n", {f"{OUTPUT}/o/x": "x"}))
+    reason = failure(house, ProcessingOutputConfig=outputs)
+    assert "the cause, exit code: 2 (besides: " in reason
+    assert "no-such-bucket" in reason
 
 
 # --- failures ---

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mlops.aws_model import find_problems
 from mlops.ports import JsonObject, StepRecord, StepStatus
 from mlops.runtimes.fake import FakeContainer, Script
 
@@ -129,6 +130,42 @@ def test_the_describe_answer_is_the_steps_outputs(build: Build) -> None:
     assert outputs["TrainingTimeInSeconds"] == 1
     assert outputs["AlgorithmSpecification"]["TrainingImage"] == IMAGE
     assert "FinalMetricDataList" not in outputs
+
+
+@pytest.mark.parametrize("exit_status", [0, 1])
+def test_the_describe_answer_has_botocores_shape(build: Build, exit_status: int) -> None:
+    house = build(Script(exit_status, "loss: 1\n"))
+    algorithm = {
+        "TrainingImage": IMAGE,
+        "TrainingInputMode": "File",
+        "MetricDefinitions": [{"Name": "loss", "Regex": "loss: ([0-9.]+)"}],
+    }
+    uri = house.put("in/a.csv")
+    step = one(
+        house,
+        AlgorithmSpecification=algorithm,
+        InputDataConfig=[channel("train", uri)],
+        CheckpointConfig={"S3Uri": f"s3://{BUCKET}/c"},
+        Tags=[{"Key": "k", "Value": "v"}],
+    )
+    assert step.outputs["TrainingJobStatus"] == ("Failed" if exit_status else "Completed")
+    assert not find_problems("sagemaker", "DescribeTrainingJob", step.outputs, output=True)
+
+
+def test_while_a_job_runs_its_describe_answer_says_so(build: Build) -> None:
+    seen: list[StepRecord] = []
+    house: House
+
+    def look(job: FakeContainer) -> None:
+        while not seen or not seen[-1].outputs:
+            seen.extend(house.state.list_steps(execution.arn))
+
+    house = build(look)
+    execution = house.start(training())
+    house.end_of(execution)
+    outputs = seen[-1].outputs
+    assert (outputs["TrainingJobStatus"], outputs["SecondaryStatus"]) == ("InProgress", "Training")
+    assert seen[-1].metadata["TrainingJob"]["Arn"] == outputs["TrainingJobArn"]
 
 
 def test_metrics_are_read_from_the_log(build: Build) -> None:
