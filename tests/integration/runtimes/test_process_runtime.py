@@ -157,7 +157,9 @@ def test_the_environment_is_clean_and_its_folders_go_with_the_job(
 
 def test_the_interpreter_is_the_environments(runtime: ProcessRuntime, tmp_path: Path) -> None:
     code = "import os, sys; os.environ.get('SAGEMAKER_BASE_DIR'); print(sys.prefix)"
-    for program in ("python3", "python"):
+    programs = [name for name in ("python3", "python") if Path(sys.prefix, "bin", name).exists()]
+    assert programs
+    for program in programs:
         job = spec(tmp_path, "", command=(program, "-c", code), log=tmp_path / program)
         finish(runtime.start(job))
         assert job.log.read_text().strip() == sys.prefix
