@@ -11,7 +11,7 @@ from mlops.images.base import choose_base
 from mlops.images.engine import BuildStep, DockerEngine, Engine, Progress
 from mlops.images.packages import PackageAccess, package_access
 from mlops.images.plan import FoundImage, ImagePlan, ImageState, ImageStatus, plan_images
-from mlops.images.sources import ImageSource, image_sources
+from mlops.images.sources import PROJECT, ImageSource, image_sources
 from mlops.settings import Settings
 
 CONNECT = """
@@ -25,7 +25,9 @@ socket.create_connection((url.hostname, port), 5).close()
 """Run in the base image: does the network lead to where pip connects first?"""
 
 
-def image_status(settings: Settings, *, engine: Engine | None = None) -> list[ImageStatus]:
+def image_status(
+    settings: Settings, *, engine: Engine | None = None, project: Path = PROJECT
+) -> list[ImageStatus]:
     """What the engine has of the images that can be built here, and what is out of date.
 
     Raises:
@@ -33,7 +35,7 @@ def image_status(settings: Settings, *, engine: Engine | None = None) -> list[Im
         ImageUnavailable: the image table names a folder that does not define an image.
     """
     engine = engine or DockerEngine()
-    sources = image_sources(settings)
+    sources = image_sources(settings, project)
     found = find_all(engine, [source.image for source in sources])
     return [
         ImageStatus(
@@ -55,6 +57,7 @@ def build_images(
     force: bool = False,
     progress: Progress = print,
     engine: Engine | None = None,
+    project: Path = PROJECT,
 ) -> list[ImageStatus]:
     """Build the images that are missing or out of date, parents first; show it line by line.
 
@@ -62,6 +65,7 @@ def build_images(
     whatever they stand on already, else the base that can be had (`mlops.images.base`). `bases`
     gives single folders of `containers/` a base of their own, such as a region's Deep Learning
     Container. `force` builds all of them; layers that did not change come from the engine's cache.
+    `project` is the folder that `containers/` lies in.
 
     Raises:
         RuntimeUnavailable: no engine answers.
@@ -69,7 +73,7 @@ def build_images(
         DiskFull: the engine has no room.
     """
     engine = engine or DockerEngine()
-    sources = image_sources(settings)
+    sources = image_sources(settings, project)
     given = given_bases(sources, base_image) | dict(bases or {})
     for base in sorted(set(given.values()) - {source.image for source in sources}):
         choose_base(engine, base, given=base, progress=quiet)
