@@ -40,6 +40,7 @@ from mlops.settings import Settings
 START_SECONDS = 30.0
 LEAVE_SECONDS = 45.0  # executions are stopped first: their jobs get time to end
 _HANDSHAKE_SECONDS = 5.0
+MAXIMUM_LOG = 4 * 1024 * 1024  # bytes of gateway.log when a gateway is started
 
 
 def ensure_gateway(settings: Settings) -> GatewayAddress:
@@ -149,6 +150,7 @@ def _wait_until_gone(store: Path, address: GatewayAddress) -> None:
 
 def _start(settings: Settings) -> GatewayAddress:
     _refuse_if_held(settings.store)
+    _limit_log(settings.store / LOG_FILE)
     read_end, write_end = os.pipe()
     with (
         os.fdopen(read_end, "rb") as said,
@@ -178,6 +180,13 @@ def _start(settings: Settings) -> GatewayAddress:
         process.wait()  # it has forked: the gateway itself is no child of this process
         message = _first_message(said.fileno(), START_SECONDS)
     return _started(process, settings, message)
+
+
+def _limit_log(log: Path) -> None:
+    """Put a log that has become large aside, in the place of the one put aside before."""
+    with suppress(FileNotFoundError):
+        if log.stat().st_size > MAXIMUM_LOG:
+            log.replace(log.with_suffix(".log.1"))
 
 
 def _refuse_if_held(store: Path) -> None:

@@ -9,13 +9,16 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -148,6 +151,33 @@ def test_what_was_acknowledged_survives_kill_9(settings: Settings, lab: SimpleNa
     stop_gateway(settings)
 
 
+def test_every_acknowledged_write_survives_kill_9_in_its_midst(settings: Settings) -> None:
+    address = ensure_gateway(settings)
+    acknowledged: set[str] = set()
+
+    def write(worker: int) -> None:
+        client = GatewayClient(address.url)
+        for number in range(10_000):
+            name = f"g-{worker}-{number}"
+            try:
+                client.call("CreateModelPackageGroup", {"ModelPackageGroupName": name})
+            except GatewayUnavailable:
+                return
+            acknowledged.add(name)
+
+    writers = [threading.Thread(target=write, args=(worker,)) for worker in range(4)]
+    for writer in writers:
+        writer.start()
+    eventually(lambda: len(acknowledged) > 100)
+    os.kill(address.pid, signal.SIGKILL)
+    for writer in writers:
+        writer.join()
+    client = GatewayClient(ensure_gateway(settings).url)
+    rows = client.pages("ListModelPackageGroups", {}, "ModelPackageGroupSummaryList")
+    assert acknowledged <= {row["ModelPackageGroupName"] for row in rows}
+    stop_gateway(settings)
+
+
 def test_kill_9_leaves_no_job_that_keeps_the_folder(
     settings: Settings, lab: SimpleNamespace
 ) -> None:
@@ -211,6 +241,40 @@ def test_a_gateway_whose_folder_is_gone_leaves(settings: Settings, tmp_path: Pat
     again = ensure_gateway(replace(settings, store=tmp_path / "elsewhere"))
     assert again.pid != address.pid
     stop_gateway(replace(settings, store=tmp_path / "elsewhere"))
+
+
+@pytest.mark.docker
+def test_containers_reach_it_and_nobody_else(settings: Settings, base_image: str) -> None:
+    docker = replace(settings, runtime="docker")
+    address = ensure_gateway(docker)
+    health = GatewayClient(address.url).health()
+    assert health["runtime"] == "docker"
+    url = f"{health['job_url']}/_mlops/health"
+    code = f"import urllib.request; print(urllib.request.urlopen({url!r}).status)"
+    answer = subprocess.run(
+        ["docker", "run", "--rm", "--label", "mlops-test", base_image, "python3", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert answer.stdout.strip() == "200"
+    port = int(address.url.rpartition(":")[2])
+    assert listening_on(port) == {"127.0.0.1", urlsplit(url).hostname}
+    stop_gateway(docker)
+
+
+def listening_on(port: int) -> set[str]:
+    """The addresses of this machine on which something listens at `port`."""
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            local, _, state = line.split()[1:4]
+            address, _, port_text = local.partition(":")
+            if state == "0A" and int(port_text, 16) == port:
+                # The kernel writes an IPv4 address as one little-endian number.
+                found.add(str(ip_address(bytes.fromhex(address)[::-1])))
+    return found
 
 
 class TestReplacement:
