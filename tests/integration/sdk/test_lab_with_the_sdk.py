@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import sagemaker
 from botocore.exceptions import ClientError, WaiterError
+from sagemaker.workflow.fail_step import FailStep
+from sagemaker.workflow.pipeline import Pipeline
 
 from mlops.runtimes.fake import FakeRuntime, Script
 from mlops.sessions.local import GatewayPipelineSession, upload_lab
@@ -114,6 +116,15 @@ def until(condition: Callable[[], Any], seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_large_definition_goes_through_s3(session: Any) -> None:
+    """From 100 KiB on the SDK sends a PipelineDefinitionS3Location (sagemaker/workflow)."""
+    steps = [FailStep(f"Step{number}", error_message="x" * 2000) for number in range(60)]
+    pipeline = Pipeline("Large", steps=steps, sagemaker_session=session)
+    pipeline.upsert(session.role)
+    pipeline.upsert(session.role)
+    assert pipeline.describe()["PipelineDefinition"] == pipeline.definition()
 
 
 def test_what_the_sdk_asks_a_session(session: Any, settings: Settings, tmp_path: Any) -> None:
