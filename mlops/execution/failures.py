@@ -8,7 +8,9 @@ ran and failed. Where the service would say "internal error", the reason says wh
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from mlops.errors import (
     DiskFull,
@@ -21,6 +23,7 @@ from mlops.errors import (
 from mlops.ports import JobOutcome
 
 LONGEST_JOB_REASON = 1024  # botocore sagemaker FailureReason, ExitMessage
+FULL_BELOW_BYTES = 1024 * 1024
 OUT_OF_MEMORY = (
     "Please use an instance type with more memory, "
     "or reduce the size of job data processed on an instance."
@@ -47,6 +50,13 @@ def job_failure_reason(outcome: JobOutcome, said: str, log_tail: Sequence[str]) 
     room = LONGEST_JOB_REASON - len("AlgorithmError: ") - len(ending)
     # The end of an error text says what went wrong, its beginning only where.
     return f"AlgorithmError: {text[-room:]}{ending}"
+
+
+def full_disk_hint(folder: Path) -> str:
+    """What a failed job may not have been able to say: the log did not fit either."""
+    if shutil.disk_usage(folder).free >= FULL_BELOW_BYTES:
+        return ""
+    return f" (the disk of {folder} is full: free some space; 'mlops clean' removes old executions)"
 
 
 def step_failure_reason(job_reason: str) -> str:

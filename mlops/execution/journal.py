@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from mlops.errors import StoreError
+from mlops.errors import DiskFull, StoreError
+from mlops.execution.reserve import DiskReserve
 from mlops.ports import Clock, ExecutionRecord, JsonObject, StateStore, StepRecord
 
 EXECUTION = "execution"
@@ -42,17 +43,25 @@ class Change:
 class Journal:
     """Writes changes, and tells who waits for them."""
 
-    def __init__(self, state: StateStore, clock: Clock, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        state: StateStore,
+        clock: Clock,
+        reserve: DiskReserve,
+        changed: Callable[[], None],
+    ) -> None:
         self._state = state
+        self._reserve = reserve
         self._clock = clock
         self._changed = changed
 
     def create(self, execution: ExecutionRecord) -> None:
-        """Write a new execution.
+        """Write a new execution, once there is room to record how it ends.
 
         Raises:
             MlopsError: the store could not; nothing is written.
         """
+        self._reserve.hold()
         with self._state.transaction():
             self._state.put_execution(execution)
             self._append(execution.arn, EXECUTION, execution_event(execution))
@@ -67,6 +76,15 @@ class Journal:
         """
         if not change:
             return
+        try:
+            self._write(execution_arn, change)
+        except DiskFull:
+            if not self._reserve.release():
+                raise
+            self._write(execution_arn, change)
+        self._changed()
+
+    def _write(self, execution_arn: str, change: Change) -> None:
         with self._state.transaction():
             if change.execution is not None:
                 self._state.put_execution(self._with_updates(change.execution))
@@ -74,7 +92,6 @@ class Journal:
                 self._state.put_step(step)
             for kind, data in change.events:
                 self._append(execution_arn, kind, data)
-        self._changed()
 
     def _append(self, execution_arn: str, kind: str, data: JsonObject) -> None:
         self._state.append_event(execution_arn, self._clock.now(), kind, data)

@@ -14,6 +14,7 @@ from mlops.execution.names import display_name as default_display_name
 from mlops.execution.names import execution_arn, new_execution_id
 from mlops.execution.outputs import SYNC_SECONDS
 from mlops.execution.recovery import Leftovers, abandoned
+from mlops.execution.reserve import DiskReserve
 from mlops.execution.step_run import STORE_LABEL, Parts
 from mlops.execution.stopping import STOP_GRACE_SECONDS
 from mlops.ports import (
@@ -52,7 +53,8 @@ class ExecutionManager:
         self._state = state
         self._clock = clock
         self._changed = threading.Condition()
-        self._journal = Journal(state, clock, self._notify)
+        reserve = DiskReserve(settings.store / "reserve")
+        self._journal = Journal(state, clock, reserve, self._notify)
         self._admission = threading.Lock()
         self._lock = threading.Lock()
         self._drivers: dict[str, Driver] = {}
@@ -79,6 +81,7 @@ class ExecutionManager:
             DefinitionError: the definition breaks rules.
             ParameterError: a parameter is unknown, missing, or has a wrong value.
             UsageError: `max_parallel_steps` is below 1.
+            DiskFull: there is no room to record an execution.
             GatewayUnavailable: this manager is closing.
         """
         definition = parse_definition(pipeline.definition)

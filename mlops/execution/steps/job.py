@@ -17,6 +17,7 @@ from mlops.execution.container import Container, ContainerEnd, ContainerPlan
 from mlops.execution.failures import (
     LONGEST_JOB_REASON,
     StepFailure,
+    full_disk_hint,
     job_failure_reason,
     reason_for,
     refused,
@@ -138,7 +139,8 @@ class JobExecutor(ABC):
         stopped = run.stop.requested and (outcome.stopped or failed)
         if failed and not stopped and not end.timed_out:
             tail = last_lines(run.log, TAIL_LINES_IN_REASON)
-            reason = _with_sync_problem(job_failure_reason(outcome, message, tail), container)
+            reason = job_failure_reason(outcome, message, tail) + full_disk_hint(run.folder)
+            reason = _with_sync_problem(reason, container)
             return JobView(JobStatus.FAILED, end.ended_at, end, reason, message)
         container.sync()
         if stopped or end.timed_out:

@@ -128,12 +128,37 @@ class Refusing(SqliteStateStore):
             yield
 
 
+def test_the_last_record_is_written_into_the_reserved_room(build: Build, tmp_path: Path) -> None:
+    """Room is kept from the start, and given up for the record that does not fit."""
+    reserve = tmp_path / ".mlops" / "reserve"
+    state = Refusing(tmp_path / "refusing.db")
+    house = build(Script(1, "No space left on device\n", seconds=0.05), state=state)
+    execution = house.start(processing())
+    assert reserve.stat().st_size == 1024 * 1024
+    state.refuse_from, state.refuse_to = state.transactions + 1, state.transactions + 2
+    record = house.end_of(execution)
+    assert record.failure_reason == "Step failure: One or multiple steps failed."
+    assert "No space left" in (house.steps(execution)["Process"].failure_reason or "")
+    assert state.refused.is_set()
+    assert not reserve.exists()
+    house.run(processing())
+    assert reserve.exists()
+
+
+def test_without_room_for_its_records_nothing_starts(build: Build) -> None:
+    house = build()
+    house.settings.store.joinpath("reserve").symlink_to("/dev/full/not/there")
+    with pytest.raises(DiskFull, match="nothing can be run"):
+        house.start(processing())
+    assert not house.state.list_executions()
+
+
 @pytest.mark.parametrize("moment", [1, 2, 3, 4])
 def test_a_state_store_that_refuses_ends_the_execution_once_it_accepts(
     build: Build, tmp_path: Path, moment: int
 ) -> None:
     state = Refusing(tmp_path / "refusing.db")
-    state.refuse_from, state.refuse_to = moment, moment + 2
+    state.refuse_from, state.refuse_to = moment, moment + 4
     house = build(Script(seconds=0.05), state=state)
     execution = house.run(processing("A"), processing("B", DependsOn=["A"]))
     if not state.refused.is_set():
