@@ -99,7 +99,7 @@ class ProcessingExecutor(JobExecutor):
         if view.message:
             described["ExitMessage"] = view.message[:LONGEST_JOB_REASON]
         if view.failure_reason is not None:
-            described["FailureReason"] = view.failure_reason
+            described["FailureReason"] = view.failure_reason[:LONGEST_JOB_REASON]
         return described
 
 

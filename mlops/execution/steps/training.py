@@ -6,7 +6,7 @@ from mlops.definition import render_texts
 from mlops.errors import NoSuchBucket
 from mlops.execution.archives import UnsafeLink, pack
 from mlops.execution.container import Container, ContainerPlan
-from mlops.execution.failures import StepFailure, refused
+from mlops.execution.failures import LONGEST_JOB_REASON, StepFailure, refused
 from mlops.execution.inputs import Input
 from mlops.execution.logs import final_metrics, metric_definitions
 from mlops.execution.names import split_s3_uri, timestamp
@@ -138,7 +138,7 @@ class TrainingExecutor(JobExecutor):
             if metrics:
                 described["FinalMetricDataList"] = metrics
         if view.failure_reason is not None and view.status is JobStatus.FAILED:
-            described["FailureReason"] = view.failure_reason
+            described["FailureReason"] = view.failure_reason[:LONGEST_JOB_REASON]
         return described
 
 
