@@ -61,7 +61,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         runtime=jobs.name,
         started_at=clock.now(),
         leaving=leaving,
-        closing=[Closing("state store", state.close)],
+        closing=[Closing("state store", state.close), Closing("object store", objects.close)],
         idle_limit=settings.gateway_idle_seconds,
     )
     internal = InternalApi(
