@@ -48,7 +48,7 @@ def choose_base(
     try:
         engine.pull(default, progress)
     except ImageUnavailable as error:
-        return debian_base(engine, f"{default}: {error.what}", progress, make_root or mmdebstrap)
+        return debian_base(engine, error.what, progress, make_root or mmdebstrap)
     progress(f"base {default}: pulled")
     return default
 
@@ -61,7 +61,7 @@ def given_base(engine: Engine, given: str, progress: Progress) -> str:
         engine.pull(given, progress)
     except ImageUnavailable as error:
         raise ImageUnavailable(
-            f"The base image {given} is neither in the engine nor to be pulled: {error.what}",
+            f"The base image {given} is not in the engine. {error.what}",
             next_step="check its name, log in to its registry (docker login), or give no base",
         ) from error
     progress(f"base {given}: as given; pulled")
@@ -69,14 +69,14 @@ def given_base(engine: Engine, given: str, progress: Progress) -> str:
 
 
 def debian_base(engine: Engine, why_not: str, progress: Progress, make_root: MakeRoot) -> str:
-    progress(f"base {DEBIAN_IMAGE}: made from Debian's packages, since {why_not}")
+    progress(f"base {DEBIAN_IMAGE}: made from Debian's packages. {why_not}")
     with tempfile.TemporaryDirectory(prefix="mlops-base-") as folder:
         archive = Path(folder) / "root.tar"
         try:
             make_root(archive, progress)
         except ImageUnavailable as error:
             raise ImageUnavailable(
-                f"There is no base image: {why_not}; and no Debian in its place: {error.what}",
+                f"There is no base image. {why_not}; and no Debian in its place: {error.what}",
                 next_step=error.next_step,
             ) from error
         engine.import_root(archive, DEBIAN_IMAGE)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import queue
 import re
 import tarfile
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -89,7 +91,7 @@ class DockerEngine:
         RuntimeUnavailable: no engine answers.
     """
 
-    def __init__(self, *, pull_timeout: float = 30.0) -> None:
+    def __init__(self, *, pull_timeout: float = 20.0) -> None:
         self._pull_timeout = pull_timeout
         self._client = connect(None)
 
@@ -107,20 +109,17 @@ class DockerEngine:
         )
 
     def pull(self, name: str, progress: Progress) -> None:
-        try:
+        repository, tag = split_name(name)
+
+        def pulled() -> Iterator[dict[str, Any]]:
             with translated(f"The image {name}"):
-                # A registry that drops packets would hold the engine for minutes.
-                client = connect(self._pull_timeout)
-                repository, tag = split_name(name)
-                for event in client.pull(repository, tag=tag, stream=True, decode=True):
-                    if "error" in event:
-                        raise ImageUnavailable(str(event["error"]))
-                    if event.get("status", "").startswith(("Pulling from", "Status")):
-                        progress(event["status"])
-        except (requests.Timeout, TimeoutError) as error:
-            raise ImageUnavailable(
-                f"no answer from the registry in {self._pull_timeout:.0f} s"
-            ) from error
+                yield from connect(None).pull(repository, tag=tag, stream=True, decode=True)
+
+        for event in within(self._pull_timeout, f"The image {name}", pulled()):
+            if "error" in event:
+                raise said(f"The image {name} is not to be had", str(event["error"]))
+            if event.get("status", "").startswith(("Pulling from", "Status")):
+                progress(event["status"])
 
     def import_root(self, archive: Path, name: str) -> None:
         repository, tag = split_name(name)
@@ -207,12 +206,46 @@ def connect(timeout: float | None) -> Any:
     return client
 
 
+def within(seconds: float, what: str, events: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The events, each of which has to come within so many seconds of the one before.
+
+    The docker SDK waits for ever in a pull, and the engine for minutes where a registry's packets
+    are dropped. A thread waits in our place; given up, it ends when the engine does give up.
+
+    Raises:
+        ImageUnavailable: nothing came in time.
+    """
+    arrived: queue.SimpleQueue[dict[str, Any] | BaseException | None] = queue.SimpleQueue()
+
+    def wait() -> None:
+        try:
+            for event in events:
+                arrived.put(event)
+        except BaseException as error:  # noqa: BLE001 (raised again by whoever waits)
+            arrived.put(error)
+        arrived.put(None)
+
+    threading.Thread(target=wait, name="pull", daemon=True).start()
+    while True:
+        try:
+            event = arrived.get(timeout=seconds)
+        except queue.Empty as error:
+            raise ImageUnavailable(
+                f"{what} is not to be had: no answer from the registry in {seconds:.0f} s"
+            ) from error
+        if event is None:
+            return
+        if isinstance(event, BaseException):
+            raise event
+        yield event
+
+
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """The docker SDK's errors as ours; time-outs and errors of our own pass."""
+    """The docker SDK's errors as ours; errors of our own pass."""
     try:
         yield
-    except (EnvironmentLacks, requests.Timeout, TimeoutError):
+    except EnvironmentLacks:
         raise
     except (NotFound, APIError) as error:
         raise said(f"{what} is not to be had", str(error.explanation or error)) from error

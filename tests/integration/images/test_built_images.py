@@ -19,7 +19,8 @@ pytestmark = pytest.mark.docker
 CONSTRAINTS = Path(__file__).resolve().parents[3] / "constraints.txt"
 SHOW_VERSIONS = """
 import importlib.metadata as m, json
-print(json.dumps({d.metadata["Name"].lower().replace("_", "-"): d.version for d in m.distributions()}))
+name = lambda d: d.metadata["Name"].lower().replace("_", "-")
+print(json.dumps({name(d): d.version for d in m.distributions()}))
 """
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,10 +153,20 @@ def test_a_failing_build_shows_its_end_and_leaves_no_image(
 
 
 def test_a_base_that_is_nowhere(project: Project) -> None:
-    with pytest.raises(ImageUnavailable, match=r"no-such-image\.invalid/x:1 is neither"):
+    with pytest.raises(ImageUnavailable, match=r"no-such-image\.invalid/x:1 is not in the engine"):
         project.build(base_image="no-such-image.invalid/x:1")
 
 
 @pytest.mark.usefixtures("docker_engine")
 def test_an_image_unknown_to_the_engine_is_none() -> None:
     assert DockerEngine().find("mlops-no-such-image:local") is None
+
+
+@pytest.mark.usefixtures("docker_engine")
+def test_a_registry_that_never_answers_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        name = f"127.0.0.1:{silent.getsockname()[1]}/x:1"
+        started = time.monotonic()
+        with pytest.raises(ImageUnavailable, match="no answer from the registry in 1 s"):
+            DockerEngine(pull_timeout=1.0).pull(name, lambda _: None)
+        assert time.monotonic() - started < 10

@@ -33,7 +33,7 @@ class MemoryEngine:
     def pull(self, name: str, progress: Progress) -> None:
         self.calls.append(("pull", name))
         if name not in self.registry:
-            raise ImageUnavailable("no such host")
+            raise ImageUnavailable(f"The image {name} is not to be had: no such host")
         self.put(name, f"layer-of-{name}")
 
     def import_root(self, archive: Path, name: str) -> None:
