@@ -23,6 +23,10 @@ import numpy as np
 
 MISSING = {"", "na", "n/a", "nan", "null", "none"}  # as in preprocess.py
 BATCH_ROWS = 2048
+ROW_MULTIPLE = 16
+"""Rows are evaluated in multiples of this, as the model server does: TensorFlow's matrix products
+sum the rows that fill no whole vector of the processor in another order, so that a prediction's
+last bits would depend on the rows beside it."""
 
 
 class EvaluationProblem(Exception):
@@ -96,13 +100,20 @@ def predict(folder, inputs):
     specs = signature.structured_input_signature[1]
     rows = len(next(iter(inputs.values())))
     parts = []
+    inputs = {name: filled_up(values) for name, values in inputs.items()}
     for start in range(0, rows, BATCH_ROWS):
         batch = {
             name: tf.constant(values[start : start + BATCH_ROWS], specs[name].dtype)
             for name, values in inputs.items()
         }
         parts.append(signature(**batch)["prediction"].numpy())
-    return np.concatenate(parts).astype(np.float64)
+    return np.concatenate(parts)[:rows].astype(np.float64)
+
+
+def filled_up(values):
+    """The values, and the last of them again up to a multiple of ROW_MULTIPLE."""
+    values = list(values)
+    return values + values[-1:] * (-len(values) % ROW_MULTIPLE)
 
 
 # --- the rows --------------------------------------------------------------------------------

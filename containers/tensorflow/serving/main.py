@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 
-from serving.models import SavedModel, read_preprocessing
+from serving.models import FastPath, SavedModel, read_preprocessing
 from serving.problems import StartProblem
 from serving.settings import read_settings
 from serving.workers import bind, run_one, run_several
@@ -36,9 +36,7 @@ def serve(settings, preprocessing, sock, started):
 
     def ready():
         seconds = time.monotonic() - started
-        say(
-            f"{model.name} of {settings.model_folder} answers on port {settings.port} · {seconds:.1f} s"
-        )
+        say(f"port {settings.port} · {model.name} of {settings.model_folder} · {seconds:.1f} s")
 
     import uvloop
 
@@ -57,7 +55,8 @@ def import_server():
 
 
 def load(settings, preprocessing):
-    return SavedModel(settings.model_folder, preprocessing)
+    chosen = FastPath if settings.fast_path else SavedModel
+    return chosen(settings.model_folder, preprocessing)
 
 
 def say(line):

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import os
 import sys
 
@@ -113,3 +114,113 @@ def load_tensorflow():
     gc.collect()
     gc.freeze()  # what the import made stays: no collection needs to walk through it again
     return tensorflow
+
+
+# --- the fast path ---------------------------------------------------------------------------
+
+
+class FastPath:
+    """The same graph for LiteRT, which train.py wrote and compared; without TensorFlow.
+
+    It is used only where fast_path.json says that it predicts what the SavedModel predicts, the
+    file is the one that was compared, and the examples come out the same on this machine too.
+    """
+
+    name = "fast path (LiteRT)"
+
+    def __init__(self, folder, preprocessing):
+        self.inputs = Inputs(preprocessing)
+        checked = read_fast_path(folder)
+        numbers = [row["column"] for row in preprocessing["numeric"]]
+        self.numbers = [self.inputs.names.index(name) for name in numbers]
+        self.words = [
+            (
+                self.inputs.names.index(row["column"]),
+                {word: position for position, word in enumerate(row["values"])},
+            )
+            for row in preprocessing["categorical"]
+        ]
+        self.load(os.path.join(folder, checked["file"]), checked["sha256"])
+        self.compare(checked["examples"], checked["compared"])
+
+    def load(self, path, sha256):
+        import hashlib
+
+        try:
+            import numpy
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise unusable(f"the image lacks a package: {one_line(error)}") from None
+        self.numpy = numpy
+        try:
+            with open(path, "rb") as file:
+                content = file.read()
+            if hashlib.sha256(content).hexdigest() != sha256:
+                raise unusable(f"{path} is not the file that fast_path.json speaks of")
+            self.interpreter = Interpreter(model_content=content, num_threads=1)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise unusable(f"{path} cannot be loaded: {one_line(error)}") from None
+        self.tensors = [
+            (given["index"], given["dtype"]) for given in self.interpreter.get_input_details()
+        ]
+        self.output = self.interpreter.get_output_details()[0]["index"]
+        self.rows = None
+
+    def compare(self, examples, compared):
+        columns = [list(column) for column in zip(*examples["rows"])]
+        columns = [[math.nan if value is None else value for value in column] for column in columns]
+        for got, wanted in zip(self.predict(columns), examples["predictions"]):
+            allowed = compared["limit"] * max(abs(wanted), compared["spread"])
+            if not abs(got - wanted) <= allowed:
+                raise unusable(
+                    f"here it predicts {got!r} for an example that the SavedModel gives {wanted!r}"
+                )
+
+    def predict(self, columns):
+        rows = len(columns[0])
+        if rows != self.rows:
+            for index, kind in self.tensors:
+                width = len(self.words if kind is self.numpy.int32 else self.numbers)
+                self.interpreter.resize_tensor_input(index, (rows, width))
+            self.interpreter.allocate_tensors()
+            self.rows = rows
+        for index, kind in self.tensors:
+            values = self.positions(columns) if kind is self.numpy.int32 else self.floats(columns)
+            self.interpreter.set_tensor(index, values)
+        self.interpreter.invoke()
+        return self.interpreter.get_tensor(self.output).tolist()
+
+    def floats(self, columns):
+        with self.numpy.errstate(over="ignore"):  # beyond 32 bits is infinite, hence missing
+            chosen = [columns[position] for position in self.numbers]
+            return self.numpy.array(chosen, self.numpy.float32).T
+
+    def positions(self, columns):
+        chosen = [
+            [known.get(word, -1) for word in columns[position]] for position, known in self.words
+        ]
+        return self.numpy.array(chosen, self.numpy.int32).T
+
+
+def read_fast_path(folder):
+    """fast_path.json, where it says `equal`. Raises StartProblem."""
+    path = os.path.join(folder, "fast_path.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            checked = json.load(file)
+        status = checked["status"]
+    except FileNotFoundError:
+        raise unusable(f"the model has none: {path} is missing") from None
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise unusable(f"{path} cannot be read: {one_line(error)}") from None
+    if status != "equal":
+        reason = checked.get("reason") or f"its predictions differ: {checked.get('compared')}"
+        raise unusable(f"the training step found it {status}: {reason}")
+    return checked
+
+
+def unusable(reason):
+    return StartProblem(
+        f"MODEL_SERVER_FAST_PATH asks for the fast path, but {reason}; "
+        "without the variable the SavedModel serves"
+    )
