@@ -2,12 +2,16 @@
 #
 #   ARGS     options for `mlops run`:      make local-run ARGS='-p MseThreshold=0.02 --runtime process'
 #   PYTEST   options for pytest:           make test PYTEST='tests/unit -x'
+#   BASE_IMAGE  what images are built on:  make images BASE_IMAGE=python:3.11-slim
 #   PYTHON   the interpreter for .venv:    make setup PYTHON=python3.12
 
 .DEFAULT_GOAL := help
 .PHONY: help setup images local-run cloud-run test check check-check bench lock clean
 
 SHELL := /bin/bash
+ifneq ($(BASE_IMAGE),)
+export BASE_IMAGE
+endif
 VENV  := .venv
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -24,7 +28,7 @@ $(READY): pyproject.toml constraints.txt scripts/setup
 	@touch $@
 
 images: $(READY)  ## Build the container images that changed (BASE_IMAGE=… chooses the base)
-	@$(BIN)/mlops images build $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE))
+	@$(BIN)/mlops images build
 
 local-run: $(READY)  ## Run the pipeline here: raw data to a registered model
 	@$(BIN)/mlops run --build-images $(ARGS)

@@ -9,6 +9,7 @@ The gateway starts while the SDK compiles: each takes seconds and neither needs 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ def build_images_for(settings: Settings, progress: Callable[[str], None]) -> Non
         return
     from mlops.images import build_images
 
-    build_images(settings, progress=progress)
+    build_images(settings, base_image=os.environ.get("BASE_IMAGE"), progress=progress)
 
 
 def stop_execution(client: GatewayClient, arn: str) -> None:

@@ -19,7 +19,11 @@ def images() -> None:
 
 
 @images.command()
-@click.option("--base-image", help="Build on this image instead of the base that can be had.")
+@click.option(
+    "--base-image",
+    envvar="BASE_IMAGE",
+    help="Build on this image instead of the base that can be had (also: BASE_IMAGE).",
+)
 @click.option("--force", is_flag=True, help="Build also what did not change.")
 def build(base_image: str | None, force: bool) -> None:
     """Build the images that changed."""

@@ -39,6 +39,8 @@ class ContainerPlan:
     synced: tuple[tuple[str, str], ...]
     """Container folders with the S3 prefix that is kept up to date with each."""
     maximum_seconds: int
+    shared: tuple[Mount, ...] = ()
+    """Host folders, made where missing, that the jobs of the state folder share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,9 @@ class Container:
         mounts = stager.stage(plan.inputs, plan.outputs)
         for sync in self._syncs:
             sync.assume_uploaded()
-        return mounts
+        for mount in plan.shared:
+            mount.source.mkdir(parents=True, exist_ok=True)
+        return (*mounts, *plan.shared)
 
     def _execute(self, mounts: tuple[Mount, ...]) -> ContainerEnd:
         clock = self._run.parts.clock

@@ -23,9 +23,10 @@ from mlops.execution.opt_ml import (
 from mlops.execution.outputs import join_uri, missing_bucket, upload_folders
 from mlops.execution.step_run import StepRun
 from mlops.execution.steps.job import Job, JobExecutor, JobStatus, JobView, not_yet
-from mlops.ports import JsonObject
+from mlops.ports import JsonObject, Mount, MountMode
 
 _CREATE = "CreateTrainingJob"
+_REQUIREMENTS = f"{BASE}/cache/requirements"
 
 
 class TrainingExecutor(JobExecutor):
@@ -64,12 +65,14 @@ class TrainingExecutor(JobExecutor):
         checkpoints = request.get("CheckpointConfig")
         synced = ((_checkpoint_path(checkpoints), checkpoints["S3Uri"]),) if checkpoints else ()
         kept = tuple(Input("checkpoints", uri, path, kept=True) for path, uri in synced)
+        shared, cache_variable = _requirements_cache(run, request)
         return ContainerPlan(
             name=job.name,
             image=request["AlgorithmSpecification"]["TrainingImage"],
             command=command,
             arguments=arguments,
-            environment=training_environment(request, job.arn, run.parts.surroundings()),
+            environment=cache_variable
+            | dict(training_environment(request, job.arn, run.parts.surroundings())),
             files=training_files(request),
             folders=TRAINING_FOLDERS,
             inputs=(*(_input(channel) for channel in request.get("InputDataConfig", ())), *kept),
@@ -78,6 +81,7 @@ class TrainingExecutor(JobExecutor):
             maximum_seconds=request["StoppingCondition"].get(
                 "MaxRuntimeInSeconds", DEFAULT_MAXIMUM_SECONDS
             ),
+            shared=shared,
         )
 
     def _keep(self, run: StepRun, job: Job, container: Container) -> None:
@@ -147,6 +151,20 @@ def _secondary_status(view: JobView) -> str:
         return "Training"
     timed_out = view.end is not None and view.end.timed_out
     return "MaxRuntimeExceeded" if timed_out else str(view.status)
+
+
+def _requirements_cache(
+    run: StepRun, request: JsonObject
+) -> tuple[tuple[Mount, ...], dict[str, str]]:
+    """Where our image's `train` keeps what a source's requirements.txt asks for, between jobs.
+
+    Only a job with a source can need it; an image with another `train` does not look at it.
+    """
+    if "sagemaker_submit_directory" not in request.get("HyperParameters", {}):
+        return (), {}
+    folder = run.parts.settings.store / "cache" / "requirements"
+    mount = Mount(folder, _REQUIREMENTS, MountMode.READ_WRITE)
+    return (mount,), {"MLOPS_REQUIREMENTS_CACHE": _REQUIREMENTS}
 
 
 def _checkpoint_path(checkpoints: JsonObject) -> str:

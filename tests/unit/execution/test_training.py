@@ -306,3 +306,25 @@ def test_a_wrong_metric_expression_is_refused(build: Build, regex: str) -> None:
     }
     reason = one(build(), AlgorithmSpecification=algorithm).failure_reason or ""
     assert "The regular expression of metric 'm'" in reason
+
+
+def test_jobs_with_a_source_share_a_place_for_their_requirements(build: Build) -> None:
+    kept: list[str] = []
+
+    def install(job: FakeContainer) -> None:
+        folder = job.path(job.job.environment["MLOPS_REQUIREMENTS_CACHE"])
+        kept.append(",".join(sorted(file.name for file in folder.iterdir())))
+        (folder / "installed").touch()
+
+    house = build(install)
+    parameters = {"sagemaker_submit_directory": f"s3://{BUCKET}/source.tar.gz"}
+    for _ in range(2):
+        assert one(house, HyperParameters=parameters).status is StepStatus.SUCCEEDED
+    assert kept == ["", "installed"]
+
+
+def test_a_job_without_a_source_gets_no_place_for_requirements(build: Build) -> None:
+    seen: list[JsonObject] = []
+    house = build(lambda job: seen.append(dict(job.job.environment)))
+    one(house)
+    assert "MLOPS_REQUIREMENTS_CACHE" not in seen[0]
