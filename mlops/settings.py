@@ -41,6 +41,9 @@ DEFAULT_IMAGES = (
     ImageMapping("*/tensorflow-training:*", "mlops-tensorflow:local", "tensorflow"),
     ImageMapping("*/tensorflow-inference:*", "mlops-tensorflow:local", "tensorflow"),
     ImageMapping("*/mlops-tensorflow:*", "mlops-tensorflow:local", "tensorflow"),
+    ImageMapping("*/mlops-endpoint-test:*", "mlops-endpoint-test:local", "endpoint_test"),
+    # What functions that come as a zip run on; any image with Lambda's runtime client will do.
+    ImageMapping("public.ecr.aws/lambda/python:*", "mlops-endpoint-test:local", "endpoint_test"),
 )
 
 

@@ -1,0 +1,1 @@
+"""What the function does: read the event, fetch the rows, send them, judge the answers."""
