@@ -12,9 +12,10 @@ from mlops.settings import ImageMapping, Settings
 
 
 def test_the_repositorys_own_images() -> None:
-    processing, tensorflow = image_sources(Settings())
+    processing, tensorflow, endpoint_test = image_sources(Settings())
     assert (processing.image, processing.base) == ("mlops-processing:local", "python:3.11-slim")
     assert (tensorflow.image, tensorflow.base) == ("mlops-tensorflow:local", processing.image)
+    assert endpoint_test.base == processing.base
     assert "containers/tensorflow/bin/train" in tensorflow.files
     assert all(file.is_file() for file in tensorflow.files.values())
 
