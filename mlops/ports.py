@@ -105,6 +105,64 @@ class RunningJob(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """Everything a runtime needs to run one long-lived container: a model server, a function.
+
+    As JobSpec, and: ``port`` is where the container listens; the runtime finds a free port of
+    the loopback interface for it (Docker publishes it there; a process is told it in
+    ``SAGEMAKER_BIND_TO_PORT``). None is for a container that nobody connects to.
+    ``memory_megabytes`` limits the container's memory where the runtime can.
+    """
+
+    name: str
+    image: str
+    folder: Path
+    log: Path
+    command: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ("serve",)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    memory_megabytes: int | None = None
+    port: int | None = 8080
+
+
+class RunningServer(Protocol):
+    """One started server, of this process of the gateway or of an earlier one."""
+
+    @property
+    def name(self) -> str:
+        """The name in its ServerSpec."""
+        ...
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The labels in its ServerSpec."""
+        ...
+
+    @property
+    def address(self) -> str | None:
+        """``127.0.0.1:PORT``, the same for the server's whole life; None where it has no port."""
+        ...
+
+    def poll(self) -> JobOutcome | None:
+        """How it ended; None while it runs. Takes no time to speak of.
+
+        Raises:
+            ExitStatusLost: it is gone and its exit status cannot be had.
+        """
+        ...
+
+    def wait(self, timeout: float | None = None) -> JobOutcome | None:
+        """As `RunningJob.wait`: the log is whole and nothing of the server is left afterwards."""
+        ...
+
+    def stop(self, grace_seconds: float = 10.0) -> None:
+        """As `RunningJob.stop`."""
+        ...
+
+
 class ContainerRuntime(Protocol):
     """Runs job containers. Safe to use from several threads."""
 
@@ -128,8 +186,27 @@ class ContainerRuntime(Protocol):
         """
         ...
 
+    def serve(self, server: ServerSpec) -> RunningServer:
+        """Start a server and return at once, perhaps before it listens.
+
+        The server outlives the gateway's process; whoever started it ends it, now or, after a
+        restart, through `find_servers`. `remove_leftovers` ends servers, too.
+
+        Raises:
+            ImageUnavailable, RuntimeUnavailable, JobError, DiskFull: as `start`.
+        """
+        ...
+
+    def find_servers(self, labels: Mapping[str, str]) -> Sequence[RunningServer]:
+        """The servers that carry all `labels` and were not cleared away, running or ended.
+
+        Also those that an earlier process of the gateway started. Each call may give new objects
+        for the same server; one that has ended answers its outcome to `poll`.
+        """
+        ...
+
     def remove_leftovers(self, labels: Mapping[str, str]) -> Sequence[str]:
-        """End and remove every job that carries all `labels`; return their names."""
+        """End and remove every job and server that carries all `labels`; return their names."""
         ...
 
 
@@ -345,6 +422,23 @@ class ModelRecord:
     request: JsonObject
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceRecord:
+    """A thing of an AWS service that needs no table of its own.
+
+    ``kind`` is ``endpoint``, ``endpoint-config``, ``function``, …; ``name`` is unique within it.
+    ``document`` is the owner's: requests, answers, whatever it has to find again.
+    """
+
+    kind: str
+    name: str
+    arn: str
+    created_at: datetime
+    last_modified_at: datetime
+    status: str
+    document: JsonObject
+
+
 class StateStore(Protocol):
     """What the gateway knows, surviving kill -9: a method has returned means it is on disk.
 
@@ -419,6 +513,14 @@ class StateStore(Protocol):
     def list_models(self) -> Sequence[ModelRecord]: ...
     def delete_model(self, name: str) -> None: ...
 
+    def put_resource(self, resource: ResourceRecord) -> None: ...
+    def get_resource(self, kind: str, name: str) -> ResourceRecord | None: ...
+    def list_resources(self, kind: str) -> Sequence[ResourceRecord]:
+        """Every resource of a kind, in the order of their making."""
+        ...
+
+    def delete_resource(self, kind: str, name: str) -> None: ...
+
     def get_tags(self, arn: str) -> Mapping[str, str]: ...
     def set_tags(self, arn: str, tags: Mapping[str, str]) -> None: ...
     def delete_tags(self, arn: str, keys: Sequence[str]) -> None: ...
@@ -443,4 +545,75 @@ class ModelRegistry(Protocol):
 
     def create_model(self, request: JsonObject) -> JsonObject:
         """CreateModel; returns the DescribeModel answer."""
+        ...
+
+
+# --- EndpointHost ----------------------------------------------------------------------------
+
+
+class EndpointHost(Protocol):
+    """Where models are served: the endpoint operations of sagemaker and sagemaker-runtime.
+
+    Requests and answers are botocore's shapes of the operation of the same name; create and
+    update answer as DescribeEndpointConfig and DescribeEndpoint would. Safe to use from several
+    threads.
+
+    Raises:
+        ServiceError: as the operation would answer.
+    """
+
+    def create_endpoint_config(self, request: JsonObject) -> JsonObject: ...
+    def describe_endpoint_config(self, name: str) -> JsonObject: ...
+    def delete_endpoint_config(self, name: str) -> None: ...
+
+    def create_endpoint(self, request: JsonObject) -> JsonObject:
+        """Start an endpoint; ``EndpointStatus`` is Creating when this returns."""
+        ...
+
+    def update_endpoint(self, request: JsonObject) -> JsonObject:
+        """Start the change; the former servers answer until the new ones do."""
+        ...
+
+    def describe_endpoint(self, name: str) -> JsonObject: ...
+
+    def wait_for_endpoint(self, name: str, timeout: float | None = None) -> JsonObject:
+        """Wait until its status is InService, Failed or OutOfService, at most `timeout` seconds.
+
+        Returns the DescribeEndpoint answer of then: the caller looks at ``EndpointStatus``.
+        """
+        ...
+
+    def delete_endpoint(self, name: str) -> None:
+        """End an endpoint's servers; none of them runs when this returns."""
+        ...
+
+    def invoke_endpoint(self, request: JsonObject) -> JsonObject:
+        """InvokeEndpoint; ``Body`` is bytes in the request and in the answer."""
+        ...
+
+
+# --- FunctionHost ----------------------------------------------------------------------------
+
+
+class FunctionHost(Protocol):
+    """Where Lambda functions run: operations of lambda, in botocore's shapes.
+
+    Safe to use from several threads.
+
+    Raises:
+        ServiceError: as the operation would answer.
+    """
+
+    def create_function(self, request: JsonObject) -> JsonObject: ...
+
+    def update_function_code(self, request: JsonObject) -> JsonObject: ...
+
+    def get_function(self, name: str) -> JsonObject:
+        """GetFunction; `name` is a function's name or its ARN."""
+        ...
+
+    def delete_function(self, name: str) -> None: ...
+
+    def invoke(self, request: JsonObject) -> JsonObject:
+        """Invoke; ``Payload`` is bytes in the request and in the answer."""
         ...

@@ -122,7 +122,22 @@ CREATE TABLE tags (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS = (_FIRST,)
+# Endpoints, endpoint configurations, functions: read whole and seldom, so without columns of
+# their own.
+_RESOURCES = """
+CREATE TABLE resources (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    arn TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    last_modified_at INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (kind, name)
+);
+"""
+
+MIGRATIONS = (_FIRST, _RESOURCES)
 
 
 def migrate(connection: sqlite3.Connection, place: str) -> None:

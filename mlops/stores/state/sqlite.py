@@ -26,6 +26,7 @@ from mlops.ports import (
     ModelPackageRecord,
     ModelRecord,
     PipelineRecord,
+    ResourceRecord,
     StepRecord,
 )
 from mlops.stores.state.records import Record, RecordTable, to_microseconds
@@ -44,6 +45,7 @@ _EVENTS = RecordTable(Event, "events", ["execution_arn", "sequence"])
 _GROUPS = RecordTable(ModelPackageGroupRecord, "model_package_groups", ["name"])
 _PACKAGES = RecordTable(ModelPackageRecord, "model_packages", ["arn"])
 _MODELS = RecordTable(ModelRecord, "models", ["name"])
+_RESOURCES = RecordTable(ResourceRecord, "resources", ["kind", "name"])
 
 
 class SqliteStateStore:
@@ -330,6 +332,22 @@ class SqliteStateStore:
     def delete_model(self, name: str) -> None:
         with self.transaction():
             self._run("DELETE FROM models WHERE name = ?", (name,))
+
+    # --- other resources ---
+
+    def put_resource(self, resource: ResourceRecord) -> None:
+        with self.transaction():
+            self._run(_RESOURCES.upsert, _RESOURCES.row(resource))
+
+    def get_resource(self, kind: str, name: str) -> ResourceRecord | None:
+        return self._one(_RESOURCES, "WHERE kind = ? AND name = ?", (kind, name))
+
+    def list_resources(self, kind: str) -> Sequence[ResourceRecord]:
+        return self._all(_RESOURCES, "WHERE kind = ? ORDER BY created_at, rowid", (kind,))
+
+    def delete_resource(self, kind: str, name: str) -> None:
+        with self.transaction():
+            self._run("DELETE FROM resources WHERE kind = ? AND name = ?", (kind, name))
 
     # --- tags ---
 

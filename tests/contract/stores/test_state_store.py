@@ -20,6 +20,7 @@ from mlops.ports import (
     ModelPackageRecord,
     ModelRecord,
     PipelineRecord,
+    ResourceRecord,
     StateStore,
     StepRecord,
     StepStatus,
@@ -286,6 +287,36 @@ def test_models(store: StateStore) -> None:
     assert store.list_models() == []
 
 
+def resource(kind: str, name: str, **more: object) -> ResourceRecord:
+    base = ResourceRecord(
+        kind=kind,
+        name=name,
+        arn=f"{ARN}:{kind}/{name}",
+        created_at=START,
+        last_modified_at=START,
+        status="Creating",
+        document={"variants": [{"weight": 0.5}], "text": "größer ✓"},
+    )
+    return replace(base, **more)  # type: ignore[arg-type]  # the fields of a dataclass, by name
+
+
+def test_resources_of_any_kind(store: StateStore) -> None:
+    assert store.get_resource("endpoint", "x") is None
+    for name in ("b", "a"):
+        store.put_resource(resource("endpoint", name))
+    store.put_resource(resource("endpoint-config", "a"))
+    changed = resource(
+        "endpoint", "b", status="InService", last_modified_at=START + timedelta(seconds=1)
+    )
+    store.put_resource(changed)
+    assert store.get_resource("endpoint", "b") == changed
+    assert store.list_resources("endpoint") == [changed, resource("endpoint", "a")]
+    store.delete_resource("endpoint", "a")
+    assert store.list_resources("endpoint") == [changed]
+    assert store.list_resources("endpoint-config") == [resource("endpoint-config", "a")]
+    assert store.list_resources("function") == []
+
+
 def test_tags(store: StateStore) -> None:
     store.set_tags("arn", {"a": "1", "b": "2"})
     store.set_tags("arn", {"b": "3", "c": ""})
@@ -360,6 +391,16 @@ class TestSqlite:
         assert second.get_pipeline("Lab") == pipeline()
         first.close()
         second.close()
+
+    def test_a_file_of_the_first_version_is_brought_up_to_date(self, tmp_path: Path) -> None:
+        file = tmp_path / "state.db"
+        with sqlite3.connect(file) as connection:
+            connection.executescript(MIGRATIONS[0] + "PRAGMA user_version = 1;")
+        connection.close()
+        store = SqliteStateStore(file)
+        store.put_resource(resource("endpoint", "a"))
+        assert store.list_resources("endpoint") == [resource("endpoint", "a")]
+        store.close()
 
     def test_a_newer_file_is_refused(self, tmp_path: Path) -> None:
         file = tmp_path / "state.db"
