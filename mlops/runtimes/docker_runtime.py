@@ -13,20 +13,28 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from mlops.errors import JobError, MlopsError
-from mlops.ports import JobSpec, Mount
+from mlops.ports import JobSpec, Mount, ServerSpec
 from mlops.runtimes.docker_engine import Engine, find_engine, translated
 from mlops.runtimes.docker_job import DockerJob, remove_container
 from mlops.runtimes.docker_mounts import bind, docker_mounts
+from mlops.runtimes.docker_server import (
+    SERVER_LABEL,
+    DockerServer,
+    describe_container,
+    shape_server,
+)
 from mlops.runtimes.layout import os_error, prepare, remove_tree
 from mlops.runtimes.ownership import hand_over
 from mlops.runtimes.passed_on import container_network
+from mlops.runtimes.served import ServerRecord, as_job
 from mlops.settings import Settings
 
 JOB_LABEL = "mlops.job"
@@ -63,6 +71,13 @@ class _Image:
     next_step: str
 
 
+Started = TypeVar("Started", bound=DockerJob)
+
+
+def _leave_alone(_: dict[str, Any]) -> None:
+    """The configuration of a job's container is as it should be."""
+
+
 class DockerRuntime:
     """Runs jobs in containers. Implements `mlops.ports.ContainerRuntime`.
 
@@ -95,12 +110,52 @@ class DockerRuntime:
 
     def start(self, job: JobSpec) -> DockerJob:
         """As `mlops.ports.ContainerRuntime.start`."""
+        return self._start(job, _leave_alone, partial(DockerJob, self.engine, job))
+
+    def serve(self, server: ServerSpec) -> DockerServer:
+        """As `mlops.ports.ContainerRuntime.serve`."""
+        record = ServerRecord(as_job(server), server.port)
+        return self._start(
+            record.job,
+            lambda config: shape_server(config, server, record),
+            partial(DockerServer, self.engine, record),
+        )
+
+    def find_servers(self, labels: Mapping[str, str]) -> Sequence[DockerServer]:
+        """As `mlops.ports.ContainerRuntime.find_servers`."""
+        return [
+            self._adopted(container, record)
+            for container in self._containers(SERVER_LABEL, labels)
+            if (record := describe_container(container)) is not None
+        ]
+
+    def _adopted(self, container: Mapping[str, Any], record: ServerRecord) -> DockerServer:
+        with self._lock:
+            running = self._running.get(container["Id"])
+            if isinstance(running, DockerServer):
+                return running
+            labels, image = container["Labels"], container["Image"]
+            found = DockerServer(
+                self.engine,
+                record,
+                container["Id"],
+                self._scratch / Path(labels[SCRATCH_LABEL] or "none").name,
+                give=lambda places: self._give(places, image, record.job.labels),
+                forget=self._forget,
+            )
+            self._running[container["Id"]] = found
+        found.adopt()
+        return found
+
+    def _start(
+        self, job: JobSpec, shape: Callable[[dict[str, Any]], None], make: Callable[..., Started]
+    ) -> Started:
         image = self._image(job.image)
         mounts = prepare(job)
         while True:
             abilities = self._abilities
             try:
-                return self._attempt(job, image, mounts, abilities)
+                return self._attempt(job, image, mounts, abilities, shape, make)
             except JobError as error:
                 left = abilities.without_what_failed(error.what)
                 if left is None:
@@ -109,12 +164,18 @@ class DockerRuntime:
 
     def remove_leftovers(self, labels: Mapping[str, str]) -> Sequence[str]:
         """As `mlops.ports.ContainerRuntime.remove_leftovers`."""
-        wanted = [JOB_LABEL, *(f"{name}={value}" for name, value in labels.items())]
-        with translated("Left-over containers cannot be listed"):
-            found = self.engine.client.containers(all=True, filters={"label": wanted})
+        found = self._containers(JOB_LABEL, labels)
         for container in found:
             self._remove_leftover(container)
         return [container["Labels"][JOB_LABEL] for container in found]
+
+    def _containers(self, mark: str, labels: Mapping[str, str]) -> Sequence[Mapping[str, Any]]:
+        wanted = [mark, *(f"{name}={value}" for name, value in labels.items())]
+        with translated("Left-over containers cannot be listed"):
+            found: list[dict[str, Any]] = self.engine.client.containers(
+                all=True, filters={"label": wanted}
+            )
+        return found
 
     def _remove_leftover(self, container: Mapping[str, Any]) -> None:
         with self._lock:
@@ -156,16 +217,22 @@ class DockerRuntime:
         return f"{os.getuid()}:{os.getgid()}"
 
     def _attempt(
-        self, job: JobSpec, image: _Image, mounts: Sequence[Mount], abilities: _Abilities
-    ) -> DockerJob:
+        self,
+        job: JobSpec,
+        image: _Image,
+        mounts: Sequence[Mount],
+        abilities: _Abilities,
+        shape: Callable[[dict[str, Any]], None],
+        make: Callable[..., Started],
+    ) -> Started:
         scratch = self._scratch / f"{job.name}-{uuid4().hex[:12]}"
         running = None
         try:
             volumes = docker_mounts(job.folder, mounts, scratch, overlay=abilities.overlay)
-            container = self._create(job, image, volumes, abilities, scratch.name)
-            running = DockerJob(
-                self.engine,
-                job,
+            config = self._config(job, image, volumes, abilities, scratch.name)
+            shape(config)
+            container = self._create(job, image, config)
+            running = make(
                 container,
                 scratch,
                 give=lambda places: self._give(places, image.reference, job.labels),
@@ -190,14 +257,14 @@ class DockerRuntime:
         with self._lock:
             self._running.pop(container, None)
 
-    def _create(
+    def _config(
         self,
         job: JobSpec,
         image: _Image,
         mounts: list[dict[str, Any]],
         abilities: _Abilities,
         scratch: str,
-    ) -> str:
+    ) -> dict[str, Any]:
         variables, files = container_network(os.environ, self.gateway_host)
         if image.user is not None and os.getuid() != 0:
             variables["HOME"] = "/tmp"  # the caller has no home in the image
@@ -218,6 +285,9 @@ class DockerRuntime:
             config["Cmd"] = list(job.arguments)
         if image.user is not None:
             config["User"] = image.user
+        return config
+
+    def _create(self, job: JobSpec, image: _Image, config: dict[str, Any]) -> str:
         name = re.sub(r"[^a-zA-Z0-9_.-]", "-", f"{job.name}-{uuid4().hex[:6]}")
         with translated(
             f"The container of job {job.name} cannot be created", next_step=image.next_step

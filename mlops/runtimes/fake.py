@@ -14,13 +14,15 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from mlops.errors import ImageUnavailable, JobError, RuntimeUnavailable
-from mlops.ports import JobOutcome, JobSpec, Mount
+from mlops.ports import JobOutcome, JobSpec, Mount, ServerSpec
 from mlops.runtimes.layout import inside, os_error, prepare
 from mlops.runtimes.materialise import dematerialise, materialise
+from mlops.runtimes.served import LOOPBACK, WatchedServer, as_job, free_port
 from mlops.runtimes.watched import WatchedJob
 
 
@@ -110,10 +112,33 @@ class FakeRuntime:
         self._running: dict[FakeJob, JobSpec] = {}
         self._lock = threading.Lock()
         self.started: list[JobSpec] = []
-        """Every job that was started, in order."""
+        """Every job and server that was started, in order."""
+        self.served: list[ServerSpec] = []
+        """Every server that was asked for, in order."""
 
     def start(self, job: JobSpec) -> FakeJob:
         """As `mlops.ports.ContainerRuntime.start`."""
+        return self._start(job, FakeJob)
+
+    def serve(self, server: ServerSpec) -> FakeServer:
+        """As `mlops.ports.ContainerRuntime.serve`; a behaviour finds its port in its job's
+        environment, as `SAGEMAKER_BIND_TO_PORT`. A fake server lives as long as this process.
+        """
+        port = None if server.port is None else free_port()
+        with self._lock:
+            self.served.append(server)
+        return self._start(as_job(server, port), partial(FakeServer, port))
+
+    def find_servers(self, labels: Mapping[str, str]) -> Sequence[FakeServer]:
+        """As `mlops.ports.ContainerRuntime.find_servers`."""
+        with self._lock:
+            return [
+                running
+                for running in self._running
+                if isinstance(running, FakeServer) and labels.items() <= running.labels.items()
+            ]
+
+    def _start(self, job: JobSpec, make: Callable[..., Started]) -> Started:
         self._check(job)
         mounts = prepare(job)
         try:
@@ -121,7 +146,7 @@ class FakeRuntime:
             job.log.touch()
         except OSError as error:
             raise os_error(error, f"Job {job.name} cannot be started") from error
-        running = FakeJob(FakeContainer(job), self._behaviour(job), mounts, self._forget)
+        running = make(FakeContainer(job), self._behaviour(job), mounts, self._forget)
         with self._lock:
             self.started.append(job)
             self._running[running] = job
@@ -209,3 +234,15 @@ class FakeJob(WatchedJob):
         self._container.killed.set()
         self._container.terminated.set()
         self._done.set()
+
+
+class FakeServer(FakeJob, WatchedServer):
+    """A server's behaviour in its thread. Implements `mlops.ports.RunningServer`."""
+
+    def __init__(self, port: int | None, container: FakeContainer, *more: Any) -> None:
+        super().__init__(container, *more)
+        self.labels = container.job.labels
+        self.address = None if port is None else f"{LOOPBACK}:{port}"
+
+
+Started = TypeVar("Started", bound=FakeJob)

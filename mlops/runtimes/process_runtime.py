@@ -17,15 +17,15 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from mlops.errors import ExitStatusLost, JobError, MlopsError, RuntimeUnavailable
-from mlops.ports import JobOutcome, JobSpec, Mount
+from mlops.ports import JobOutcome, JobSpec, JsonObject, Mount, ServerSpec
 from mlops.runtimes.layout import OPT_ML, os_error, prepare, remove_tree
 from mlops.runtimes.materialise import dematerialise, materialise
 from mlops.runtimes.namespaces import (
@@ -36,9 +36,11 @@ from mlops.runtimes.namespaces import (
     refuse_unless_linux,
 )
 from mlops.runtimes.passed_on import network_environment, pip_configuration
+from mlops.runtimes.process_found import FoundServer
 from mlops.runtimes.process_images import find_image
 from mlops.runtimes.process_plain import check_runs_plain, plain_environment, rewritten
 from mlops.runtimes.process_tree import JOB_VARIABLE, kill_marked
+from mlops.runtimes.served import LOOPBACK, ServerRecord, WatchedServer, as_job, free_port
 from mlops.runtimes.watched import WatchedJob
 from mlops.settings import Settings
 
@@ -70,7 +72,7 @@ class ProcessRuntime:
         self._settings = settings
         self._given = namespaces
         self._root = settings.store.absolute() / "runtime/process"
-        self._running: dict[str, ProcessJob] = {}
+        self._running: dict[str, ProcessJob | FoundServer] = {}
         self._lock = threading.Lock()
 
     @cached_property
@@ -80,6 +82,46 @@ class ProcessRuntime:
 
     def start(self, job: JobSpec) -> ProcessJob:
         """As `mlops.ports.ContainerRuntime.start`."""
+        return self._start(job, None, ProcessJob)
+
+    def serve(self, server: ServerSpec) -> ProcessServer:
+        """As `mlops.ports.ContainerRuntime.serve`."""
+        port = None if server.port is None else free_port()
+        job = as_job(server, port)
+        record = ServerRecord(job, port)
+        return self._start(job, record, partial(ProcessServer, record), server.memory_megabytes)
+
+    def find_servers(self, labels: Mapping[str, str]) -> Sequence[ProcessServer | FoundServer]:
+        """As `mlops.ports.ContainerRuntime.find_servers`."""
+        found = []
+        for run, document in self._records(labels):
+            if "server" in document:
+                server = self._found(run, ServerRecord.read(document["server"]))
+                found += [server] if server is not None else []
+        return found
+
+    def _found(self, run: Path, record: ServerRecord) -> ProcessServer | FoundServer | None:
+        with self._lock:
+            running = self._running.get(run.name)
+            if running is None:
+                if not run.exists():
+                    return None  # cleared away just now
+                running = FoundServer(record, run, lambda: self._clear_found(run))
+                self._running[run.name] = running
+                running.watch()
+            return running if isinstance(running, (ProcessServer, FoundServer)) else None
+
+    def _clear_found(self, run: Path) -> None:
+        _clear_away(run, Copies(run, ()))
+        self._forget(run.name)
+
+    def _start(
+        self,
+        job: JobSpec,
+        record: ServerRecord | None,
+        make: Callable[..., Started],
+        memory_megabytes: int | None = None,
+    ) -> Started:
         image = find_image(job.image, self._settings)
         job = replace(job, folder=job.folder.resolve(), log=job.log.absolute())
         argv = (*job.command, *job.arguments)
@@ -100,15 +142,16 @@ class ProcessRuntime:
         mounts = prepare(job)
         copies = Copies(job.folder, mounts if plain else ())
         try:
-            _make_run_folder(run, job)
+            _make_run_folder(run, job, record)
             materialise(copies.folder, copies.mounts)
-            process = _launch(self._plan(job, run, argv, environment, mounts))
+            plan = self._plan(job, run, argv, environment, mounts)
+            process = _launch(plan | {"memory_megabytes": memory_megabytes})
         except OSError as error:
             _clear_away(run, copies)
             raise os_error(error, f"Job {job.name} cannot be started", place=self._root) from error
-        return self._begin(ProcessJob(job.name, process, run, copies, self._forget))
+        return self._begin(make(job.name, process, run, copies, self._forget))
 
-    def _begin(self, running: ProcessJob) -> ProcessJob:
+    def _begin(self, running: Started) -> Started:
         problem = running.problem_at_start()
         if problem is not None:
             running.abandon()
@@ -121,15 +164,20 @@ class ProcessRuntime:
     def remove_leftovers(self, labels: Mapping[str, str]) -> Sequence[str]:
         """As `mlops.ports.ContainerRuntime.remove_leftovers`."""
         names = []
+        for run, record in self._records(labels):
+            self._remove(run)
+            names.append(record["name"])
+        return names
+
+    def _records(self, labels: Mapping[str, str]) -> Iterator[tuple[Path, JsonObject]]:
+        """The folders of what carries all `labels`, each with its record."""
         for file in sorted(self._root.glob("*/job.json")):
             try:
                 record = json.loads(file.read_text(encoding="utf-8"))
             except (FileNotFoundError, json.JSONDecodeError):
                 continue  # just ended, or its gateway was killed before the job was started
             if labels.items() <= record["labels"].items():
-                self._remove(file.parent)
-                names.append(record["name"])
-        return names
+                yield file.parent, record
 
     def _remove(self, run: Path) -> None:
         with self._lock:
@@ -284,6 +332,18 @@ class ProcessJob(WatchedJob):
             self._process.stdin.close()
 
 
+class ProcessServer(ProcessJob, WatchedServer):
+    """A server's supervisor, as the gateway that started it sees it."""
+
+    def __init__(self, record: ServerRecord, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.labels = record.job.labels
+        self.address = None if record.port is None else f"{LOOPBACK}:{record.port}"
+
+
+Started = TypeVar("Started", bound=ProcessJob)
+
+
 def _launch(plan: dict[str, Any]) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", str(SUPERVISOR)],
@@ -305,10 +365,12 @@ def _launch(plan: dict[str, Any]) -> subprocess.Popen[bytes]:
     return process
 
 
-def _make_run_folder(run: Path, job: JobSpec) -> None:
+def _make_run_folder(run: Path, job: JobSpec, server: ServerRecord | None) -> None:
     for name in ("home", "tmp", "root", "scratch"):
         (run / name).mkdir(parents=True)
-    record = {"name": job.name, "labels": dict(job.labels)}
+    record: JsonObject = {"name": job.name, "labels": dict(job.labels)}
+    if server is not None:
+        record["server"] = server.document()
     (run / "job.json").write_text(json.dumps(record), encoding="utf-8")
 
 

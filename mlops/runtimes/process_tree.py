@@ -16,14 +16,20 @@ _PATIENCE_SECONDS = 5.0  # SIGKILL ends a process at once, unless it waits for a
 
 def marked(job_id: str) -> list[int]:
     """The living processes that carry a job's mark, of those that the caller may look into."""
-    mark = f"{JOB_VARIABLE}={job_id}".encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):  # it ended just now, or belongs to another user
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-    return found
+    return [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and carries(int(entry.name), job_id)
+    ]
+
+
+def carries(process: int, job_id: str) -> bool:
+    """Whether a process lives and carries a job's mark."""
+    try:
+        environment = Path(f"/proc/{process}/environ").read_bytes()
+    except OSError:  # it ended just now, or belongs to another user
+        return False
+    return f"{JOB_VARIABLE}={job_id}".encode() in environment.split(b"\0")
 
 
 def kill_marked(job_id: str) -> None:

@@ -343,6 +343,13 @@ def reserve(plan: dict[str, Any]) -> int:
     return file
 
 
+def tell_processes(plan: dict[str, Any], job: int) -> None:
+    """Say who the processes are, for a gateway that is not this one's parent."""
+    with open(plan["run"] + "/pids.part", "w") as file:  # noqa: PTH123
+        file.write(f"{os.getpid()} {job}")
+    os.replace(plan["run"] + "/pids.part", plan["run"] + "/pids")  # noqa: PTH105
+
+
 def record(
     plan: dict[str, Any], file: int, status: int, seconds: float, out_of_memory: bool
 ) -> None:
@@ -367,6 +374,7 @@ def run(plan: dict[str, Any]) -> None:
         status_file = reserve(plan)
         kills = _out_of_memory_kills()
         job = start_job(plan)
+        tell_processes(plan, job)
     except SetupError as error:
         _answer(f"{error.kind}\n{error}")
         return
