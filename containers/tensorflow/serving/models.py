@@ -130,18 +130,25 @@ class FastPath:
 
     def __init__(self, folder, preprocessing):
         self.inputs = Inputs(preprocessing)
+        self.rows = None  # that the interpreter is set up for
         checked = read_fast_path(folder)
-        numbers = [row["column"] for row in preprocessing["numeric"]]
-        self.numbers = [self.inputs.names.index(name) for name in numbers]
+        try:
+            self.order(preprocessing)
+            self.load(os.path.join(folder, checked["file"]), checked["sha256"])
+            self.compare(checked["examples"], checked["compared"])
+        except StartProblem:
+            raise
+        except Exception as error:  # noqa: BLE001 (a broken file breaks anywhere)
+            raise unusable(f"it fails: {type(error).__name__}: {one_line(error)}") from None
+
+    def order(self, preprocessing):
+        """Which input goes where: train.py, fast_function."""
+        names = self.inputs.names
+        self.numbers = [names.index(row["column"]) for row in preprocessing["numeric"]]
         self.words = [
-            (
-                self.inputs.names.index(row["column"]),
-                {word: position for position, word in enumerate(row["values"])},
-            )
+            (names.index(row["column"]), {word: n for n, word in enumerate(row["values"])})
             for row in preprocessing["categorical"]
         ]
-        self.load(os.path.join(folder, checked["file"]), checked["sha256"])
-        self.compare(checked["examples"], checked["compared"])
 
     def load(self, path, sha256):
         import hashlib
@@ -152,21 +159,18 @@ class FastPath:
         except ImportError as error:
             raise unusable(f"the image lacks a package: {one_line(error)}") from None
         self.numpy = numpy
-        try:
-            with open(path, "rb") as file:
-                content = file.read()
-            if hashlib.sha256(content).hexdigest() != sha256:
-                raise unusable(f"{path} is not the file that fast_path.json speaks of")
-            self.interpreter = Interpreter(model_content=content, num_threads=1)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise unusable(f"{path} cannot be loaded: {one_line(error)}") from None
+        with open(path, "rb") as file:
+            content = file.read()
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise unusable(f"{path} is not the file that fast_path.json speaks of")
+        self.interpreter = Interpreter(model_content=content, num_threads=1)
         self.tensors = [
             (given["index"], given["dtype"]) for given in self.interpreter.get_input_details()
         ]
         self.output = self.interpreter.get_output_details()[0]["index"]
-        self.rows = None
 
     def compare(self, examples, compared):
+        """Predict the examples: what was equal where it was trained has to be so here."""
         columns = [list(column) for column in zip(*examples["rows"])]
         columns = [[math.nan if value is None else value for value in column] for column in columns]
         for got, wanted in zip(self.predict(columns), examples["predictions"]):

@@ -8,6 +8,7 @@ class StartProblem(Exception):
 class RequestProblem(Exception):
     """Why a request gets no prediction: the HTTP status and one sentence for whoever sent it."""
 
-    def __init__(self, status, message):
+    def __init__(self, status, message, headers=()):
         super().__init__(message)
         self.status = status
+        self.headers = headers

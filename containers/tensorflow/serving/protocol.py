@@ -6,6 +6,7 @@ early without losing the answer, and the end of the connection.
 """
 
 import asyncio
+import contextlib
 import http
 import sys
 import time
@@ -20,6 +21,8 @@ from serving.routes import Answer, check_path, predictions_answer, refusal
 MOST_BODY_BYTES = 6 * 1024 * 1024
 """What InvokeEndpoint takes (botocore sagemaker-runtime, shape BodyBlob: max 6291456)."""
 MOST_HEAD_BYTES = 64 * 1024
+MOST_MESSAGE_BYTES = 8 * MOST_BODY_BYTES
+"""Of one request as it travels: chunks of a byte or two are mostly their own framing."""
 MOST_PIPELINED = 16
 KEEP_ALIVE_SECONDS = 300
 """A connection without a request lives so long: longer than clients keep one in their pools."""
@@ -52,10 +55,12 @@ class Connection(asyncio.Protocol):
         self.busy = False  # a request is being answered
         self.reading_head = False
         self.head_bytes = 0
+        self.message_bytes = 0
         self.started = None  # when the first byte of an unfinished request came
         self.idle_since = time.monotonic()
         self.stalled_since = None  # when the client stopped reading its answers
         self.last_request = False  # no more requests after those that wait
+        self.sender_ended = False  # the client has shut its side
         self.refused = None  # the Answer to what cannot be taken, after those that wait
         self.lingering_since = None
 
@@ -79,26 +84,36 @@ class Connection(asyncio.Protocol):
     def data_received(self, data):
         if self.last_request or self.transport is None:
             return  # dropped
-        if self.started is None:
-            self.started = time.monotonic()
         was_reading_head = self.reading_head
+        self.message_bytes += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self.last_request = True  # the request stands; the protocol that it offers is not taken
+        except httptools.HttpParserCallbackError:
+            traceback.print_exc(file=sys.stderr)
+            self.refuse(500, "the server failed; see its log")
         except httptools.HttpParserError as error:
             self.refuse(400, f"the request is not HTTP/1.1: {str(error)[:100]}")
         if was_reading_head and self.reading_head:
             self.head_bytes += len(data)
             if self.head_bytes > MOST_HEAD_BYTES:
-                self.refuse(431, f"the request's head is longer than {MOST_HEAD_BYTES} bytes")
+                self.refuse_head()
+        elif self.message_bytes > MOST_MESSAGE_BYTES:
+            self.refuse_body()
         self.next_request()
+
+    def eof_received(self):
+        """The client has shut its side, as `nc -N` does; it may still read answers."""
+        self.sender_ended = True
+        return self.busy or bool(self.waiting) or self.refused is not None
 
     # --- the parser's calls ---
 
     def on_message_begin(self):
+        self.started = time.monotonic()
         self.reading_head = True
-        self.head_bytes = 0
+        self.head_bytes = self.message_bytes = 0
         self.url = b""
         self.accept = self.content_type = self.encoding = None
         self.expects_continue = False
@@ -110,6 +125,8 @@ class Connection(asyncio.Protocol):
         self.url += url
 
     def on_header(self, name, value):
+        if not self.reading_head:
+            return  # a trailer of a chunked body changes nothing
         self.head_bytes += len(name) + len(value)
         name = name.lower()
         if name == b"content-type":
@@ -126,15 +143,15 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self):
         self.reading_head = False
         if self.head_bytes > MOST_HEAD_BYTES:
-            self.refuse(431, f"the request's head is longer than {MOST_HEAD_BYTES} bytes")
+            self.refuse_head()
             return
         self.method = self.parser.get_method().decode("latin-1")
-        self.path = self.url.split(b"?")[0].decode("latin-1")
+        self.path = path_of(self.url)
         try:
             check_path(self.method, self.path)
         except RequestProblem as problem:
             if self.announced or self.expects_continue:
-                self.refuse(problem.status, str(problem))  # do not wait for a body in vain
+                self.refuse_with(refusal(problem))  # do not wait for a body in vain
             return
         if self.announced > MOST_BODY_BYTES:
             self.refuse_body()
@@ -156,7 +173,7 @@ class Connection(asyncio.Protocol):
         request.content_type, request.accept = self.content_type, self.accept
         request.encoding = self.encoding
         request.body = self.body[0] if len(self.body) == 1 else b"".join(self.body)
-        request.keep_alive = self.parser.should_keep_alive()
+        request.keep_alive = self.parser.should_keep_alive() and not self.parser.should_upgrade()
         request.since = self.started
         self.started = None
         self.body = []
@@ -165,16 +182,22 @@ class Connection(asyncio.Protocol):
         if len(self.waiting) >= MOST_PIPELINED:
             self.transport.pause_reading()
 
+    def refuse_head(self):
+        self.refuse(431, f"the request's head is longer than {MOST_HEAD_BYTES} bytes")
+
     def refuse_body(self):
         self.refuse(413, f"the body is larger than {MOST_BODY_BYTES} bytes (6 MB)")
 
     def refuse(self, status, message):
+        self.refuse_with(refusal(RequestProblem(status, message)))
+
+    def refuse_with(self, answer):
         """Answer what cannot be taken, after the requests before it, and end the connection."""
         if not self.last_request:
             self.last_request = True
             self.started = None
             self.body = []
-            self.refused = refusal(status, message)
+            self.refused = answer
 
     # --- answers ---
 
@@ -204,22 +227,22 @@ class Connection(asyncio.Protocol):
                 request.body, request.content_type, request.accept, request.encoding
             )
         except RequestProblem as problem:
-            self.finish(request, refusal(problem.status, str(problem)))
+            self.finish(request, refusal(problem))
         except Exception:  # noqa: BLE001 (a defect: told in the log, and the server lives on)
             traceback.print_exc(file=sys.stderr)
-            self.finish(request, refusal(500, "the server failed; its log says why"))
+            self.finish(request, refusal(RequestProblem(500, "the server failed; see its log")))
         else:
             request.body = None
             self.server.batcher.add(columns, lambda values: self.predicted(request, form, values))
 
     def predicted(self, request, form, values):
         if values is None:
-            answer = refusal(500, "the model failed; the server's log says why")
+            answer = refusal(RequestProblem(500, "the model failed; see the server's log"))
         else:
             try:
                 answer = predictions_answer(values, form)
             except RequestProblem as problem:
-                answer = refusal(problem.status, str(problem))
+                answer = refusal(problem)
         self.finish(request, answer)
         self.next_request()
 
@@ -227,12 +250,13 @@ class Connection(asyncio.Protocol):
         self.busy = False
         if self.transport is None:
             return  # the client is gone
-        keep_alive = request.keep_alive and not self.server.draining
+        more = bool(self.waiting) or self.refused is not None
+        ending = self.server.draining or self.sender_ended
+        keep_alive = request.keep_alive and (more or not ending)
         self.write(answer, keep_alive, request.method == "HEAD")
         self.server.log_access(request.method, request.path, answer, request.since)
         if not keep_alive:
             self.last_request = True
-            self.waiting.clear()
             self.transport.close()  # after the answer has been sent
 
     def write(self, answer, keep_alive, head_only):
@@ -276,3 +300,11 @@ class Connection(asyncio.Protocol):
                 self.next_request()
         elif self.idle and now - self.idle_since > KEEP_ALIVE_SECONDS:
             self.transport.close()
+
+
+def path_of(url):
+    """The path of a request target, which may be a whole URL (RFC 9112, 3.2.2)."""
+    if not url.startswith(b"/"):
+        with contextlib.suppress(httptools.HttpParserInvalidURLError):  # then it is none of ours
+            url = httptools.parse_url(url).path or b"/"
+    return url.split(b"?")[0].decode("latin-1")

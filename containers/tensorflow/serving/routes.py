@@ -13,7 +13,7 @@ import json
 import math
 
 from serving.problems import RequestProblem
-from serving.rows import parse_csv, parse_json
+from serving.rows import parse_csv, parse_json, shown
 
 CSV, JSON, TEXT = "text/csv", "application/json", "text/plain"
 FORMS = (CSV, JSON)
@@ -31,17 +31,18 @@ class Answer:
         self.headers = headers
 
 
-def refusal(status, message, headers=()):
-    return Answer(status, TEXT, (message + "\n").encode("utf-8", "backslashreplace"), headers)
+def refusal(problem):
+    text = f"{problem}\n".encode("utf-8", "backslashreplace")
+    return Answer(problem.status, TEXT, text, problem.headers)
 
 
 def check_path(method, path):
     """Raises RequestProblem for what is not offered; asked before a body is taken."""
     offered = METHODS.get(path)
     if offered is None:
-        raise RequestProblem(404, f"there is no {path}: GET /ping and POST /invocations are served")
+        raise RequestProblem(404, f"there is no {shown(path)}, only GET /ping, POST /invocations")
     if method != offered and not (method == "HEAD" and offered == "GET"):
-        raise RequestProblem(405, f"{path} answers {offered}, not {method}")
+        raise RequestProblem(405, f"{path} answers {offered}, not {method}", [("allow", offered)])
 
 
 class Invocations:

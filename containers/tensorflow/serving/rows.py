@@ -51,7 +51,7 @@ def parse_csv(body, inputs):
         width, positions = inputs.count, range(inputs.count)
         expected = f"the model takes {inputs.described()} (a header row may name more)"
     else:
-        width, expected = len(rows[0]), f"the header has {len(rows[0])}"
+        width, expected = len(rows[0]), f"the header has {count(rows[0], 'column')}"
         del rows[0]
         if not rows:
             raise RequestProblem(400, "the body has a header and no rows")
@@ -159,8 +159,9 @@ def json_rows(document, inputs):
         )
     if any(isinstance(row, (dict, list)) for row in document):
         return document
-    # Values alone: one row, or for a model of one column as many rows.
-    return [[value] for value in document] if inputs.count == 1 else [document][: len(document)]
+    if inputs.count == 1:
+        return [[value] for value in document]
+    return [document] if document else []  # the values of one row
 
 
 def in_order(row, position, inputs):

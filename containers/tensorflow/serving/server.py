@@ -2,6 +2,7 @@
 
 import asyncio
 import email.utils
+import os
 import signal
 import time
 
@@ -16,11 +17,13 @@ DRAIN_SECONDS = 8
 class Server:
     """Answers on a bound socket with a loaded model until SIGTERM or SIGINT."""
 
-    def __init__(self, model, settings):
+    def __init__(self, model, settings, launcher=None):
+        """`launcher` is the process whose end ends this one, too."""
         self.model = model
         self.timeout = settings.timeout
         self.access_log = settings.access_log
         self.invocations = Invocations(model.inputs)
+        self.launcher = launcher
         self.connections = set()
         self.draining = False
         self.date = email.utils.formatdate(usegmt=True)
@@ -43,6 +46,8 @@ class Server:
         while True:
             await asyncio.sleep(1)
             self.date = email.utils.formatdate(usegmt=True)
+            if self.launcher not in (None, os.getppid()):
+                self.ended.set()  # it was killed: do not keep its port
             now = time.monotonic()
             for connection in list(self.connections):
                 connection.check_time(now)

@@ -1,9 +1,16 @@
 """What the environment asks of the server.
 
-The names are SageMaker's where it has one (sagemaker-inference 1.10, environment.py and
-parameters.py: SAGEMAKER_BIND_TO_PORT, SAGEMAKER_MODEL_SERVER_TIMEOUT, MODEL_SERVER_WORKERS;
-SAGEMAKER_BASE_DIR is the training toolkit's). SAGEMAKER_SAFE_PORT_RANGE is for servers that listen
-on further ports: this one does not.
+    SAGEMAKER_BASE_DIR               the folder that holds model/ (/opt/ml)
+    SAGEMAKER_BIND_TO_PORT           the port (8080), on every interface
+    SAGEMAKER_MODEL_SERVER_WORKERS   processes, each with the model (1); also MODEL_SERVER_WORKERS
+    SAGEMAKER_MODEL_SERVER_TIMEOUT   seconds that a client has to send a request, and to read the
+                                     answer (60, as long as SageMaker waits for a container)
+    MODEL_SERVER_FAST_PATH           1: serve the fast path; the server does not start without it
+    MODEL_SERVER_ACCESS_LOG          1: a line for each request
+
+The first four are SageMaker's own (sagemaker-inference, parameters.py; the SDK sets them, and the
+documentation's own containers read MODEL_SERVER_WORKERS). SAGEMAKER_SAFE_PORT_RANGE is for servers
+that listen on further ports: this one does not.
 """
 
 import os
@@ -20,10 +27,12 @@ YES, NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 def read_settings(environment=os.environ):
     """The settings. Raises StartProblem for a value that is none."""
     base = environment.get("SAGEMAKER_BASE_DIR") or "/opt/ml"
+    own = "SAGEMAKER_MODEL_SERVER_WORKERS"
+    workers = own if environment.get(own, "").strip() else "MODEL_SERVER_WORKERS"
     return Settings(
         model_folder=os.path.join(base, "model"),
         port=whole_number(environment, "SAGEMAKER_BIND_TO_PORT", 8080, 1, 65535),
-        workers=whole_number(environment, "MODEL_SERVER_WORKERS", 1, 1, 256),
+        workers=whole_number(environment, workers, 1, 1, 256),
         timeout=whole_number(environment, "SAGEMAKER_MODEL_SERVER_TIMEOUT", 60, 1, 3600),
         fast_path=yes_or_no(environment, "MODEL_SERVER_FAST_PATH"),
         access_log=yes_or_no(environment, "MODEL_SERVER_ACCESS_LOG"),
