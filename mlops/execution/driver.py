@@ -27,12 +27,12 @@ from mlops.engine import ExecutionState
 from mlops.errors import MlopsError
 from mlops.execution.failures import reason_for
 from mlops.execution.journal import STEP, Change, Journal, step_event
-from mlops.execution.logs import last_lines
 from mlops.execution.names import new_job_name
 from mlops.execution.scope import ExecutionScope, execution_variables
 from mlops.execution.step_run import Announcement, Parts, StepExecutor, StepResult, StepRun
 from mlops.execution.steps import EXECUTORS, NAMED_JOBS
 from mlops.execution.stopping import StepStopped, StopSignal
+from mlops.log_tail import last_lines
 from mlops.ports import ExecutionRecord, ExecutionStatus, JsonObject, StepRecord, StepStatus
 
 LONGEST_RETRY_SECONDS = 5.0

@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 
 from mlops.errors import NoSuchBucket
 from mlops.execution.failures import StepFailure
-from mlops.execution.names import split_s3_uri
 from mlops.execution.opt_ml import BASE
 from mlops.ports import Mount, MountMode, ObjectStore
+from mlops.s3_uri import split_s3_uri
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a step's log says: its one-line result, its last lines, and its metrics."""
+"""What a step's log says: its one-line result, and its metrics."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from pathlib import Path
 from mlops.ports import JsonObject
 
 DETAIL = b"detail: "
-TAIL_LINES = 20
-_TAIL_BYTES = 64 * 1024
 
 
 def last_detail(log: Path) -> str | None:
@@ -26,18 +24,6 @@ def last_detail(log: Path) -> str | None:
         end = text.find(b"\n", start)
         line = text[start + len(DETAIL) : end if end >= 0 else len(text)]
     return line.decode("utf-8", "replace").strip()
-
-
-def last_lines(log: Path, count: int = TAIL_LINES) -> list[str]:
-    """The last `count` lines with something in them, without their line ends."""
-    if not log.is_file():
-        return []
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-        text = file.read().decode("utf-8", "replace")
-    # A progress bar redraws its line with \r: only what stood there last counts.
-    lines = (line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n"))
-    return [line for line in lines if line][-count:]
 
 
 @dataclass(frozen=True, slots=True)

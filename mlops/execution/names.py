@@ -12,7 +12,6 @@ import secrets
 import string
 from datetime import datetime
 
-from mlops.errors import InvalidKey
 from mlops.ports import PipelineRecord
 
 _source = secrets.SystemRandom()
@@ -51,18 +50,6 @@ def with_custom_prefix(prefix: str) -> str:
 def job_arn(pipeline_arn: str, kind: str, name: str) -> str:
     """The ARN of a `kind` of thing (``training-job``) beside the pipeline's own."""
     return f"{pipeline_arn.rsplit(':', 1)[0]}:{kind}/{name}"
-
-
-def split_s3_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of ``s3://bucket/key``. A key may hold any character, ``?`` and ``#`` too.
-
-    Raises:
-        InvalidKey: it is another kind of address.
-    """
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    if not uri.startswith("s3://") or not bucket:
-        raise InvalidKey(f"{uri!r} is no S3 address", next_step="write it as s3://bucket/key")
-    return bucket, key
 
 
 def timestamp(moment: datetime) -> float:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from mlops.ports import JsonObject
+from mlops.surroundings import Surroundings, common_environment
 
 BASE = "/opt/ml"
 PROCESSING_BASE = "/opt/ml/processing"
@@ -26,15 +26,6 @@ GROUP = "homogeneousCluster"
 TRAINING_FOLDERS = ("input/config", "input/data", "model", "output/data")
 PROCESSING_FOLDERS = ("config", "processing", "output")
 DEFAULT_MAXIMUM_SECONDS = 86_400  # of both kinds of job, when no StoppingCondition is given
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What every container learns of where it runs."""
-
-    region: str
-    endpoint_url: str
-    """The gateway, as the container reaches it."""
 
 
 def relative_to_base(path: str, base: str = BASE) -> PurePosixPath | None:
@@ -100,7 +91,7 @@ def training_environment(
 ) -> dict[str, str]:
     """The variables of a training container; the request's own ``Environment`` wins."""
     return {
-        **_common_environment(surroundings),
+        **common_environment(surroundings),
         "TRAINING_JOB_NAME": request["TrainingJobName"],
         "TRAINING_JOB_ARN": arn,
         **request.get("Environment", {}),
@@ -163,7 +154,7 @@ def processing_environment(
 ) -> dict[str, str]:
     """The variables of a processing container; the request's own ``Environment`` wins."""
     return {
-        **_common_environment(surroundings),
+        **common_environment(surroundings),
         "PROCESSING_JOB_NAME": request["ProcessingJobName"],
         "PROCESSING_JOB_ARN": arn,
         **request.get("Environment", {}),
@@ -180,21 +171,6 @@ def processing_command(request: JsonObject) -> tuple[tuple[str, ...], tuple[str,
 
 
 # --- both --------------------------------------------------------------------------------------
-
-
-def _common_environment(surroundings: Surroundings) -> dict[str, str]:
-    return {
-        "AWS_REGION": surroundings.region,
-        "AWS_DEFAULT_REGION": surroundings.region,
-        "AWS_ENDPOINT_URL": surroundings.endpoint_url,
-        # The training toolkit (sagemaker-training) reads this one for its own downloads.
-        "S3_ENDPOINT_URL": surroundings.endpoint_url,
-        # Requests must be signed, by whom does not matter; without these boto3 asks the
-        # instance metadata service and waits for its time-outs.
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
 
 
 def _json(value: Mapping[str, Any] | Sequence[Any]) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 from mlops.errors import NoSuchBucket
 from mlops.execution.archives import Found, UnsafeLink, walk_files
 from mlops.execution.failures import StepFailure
-from mlops.execution.names import split_s3_uri
 from mlops.ports import ObjectStore
+from mlops.s3_uri import split_s3_uri
 
 SYNC_SECONDS = 5.0
 """How often the folders of a running job are looked at for ``S3UploadMode: Continuous``."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from mlops.definition import ParameterValue
 from mlops.errors import ResolveError
-from mlops.execution.names import split_s3_uri
 from mlops.ports import ExecutionRecord, JsonObject, ObjectStore
+from mlops.s3_uri import split_s3_uri
 
 
 @dataclass(frozen=True, slots=True)

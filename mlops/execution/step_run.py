@@ -11,10 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit, urlunsplit
 
 from mlops.definition import Step
-from mlops.execution.opt_ml import Surroundings
 from mlops.execution.scope import ExecutionScope
 from mlops.execution.stopping import StopSignal
 from mlops.ports import (
@@ -27,6 +25,7 @@ from mlops.ports import (
     StepStatus,
 )
 from mlops.settings import Settings
+from mlops.surroundings import Surroundings, surroundings_at
 
 STORE_LABEL = "mlops.store"
 EXECUTION_LABEL = "mlops.execution"
@@ -52,13 +51,8 @@ class Parts:
 
     def surroundings(self) -> Surroundings:
         """The gateway's address as a job's container reaches it, and the region."""
-        url = urlsplit(self.gateway_url())
         host = self.runtime.gateway_host
-        if ":" in host:
-            host = f"[{host}]"
-        netloc = host if url.port is None else f"{host}:{url.port}"
-        endpoint = urlunsplit(url._replace(netloc=netloc))
-        return Surroundings(self.settings.region, endpoint)
+        return surroundings_at(self.gateway_url(), host, self.settings.region)
 
 
 @dataclass(frozen=True, slots=True)

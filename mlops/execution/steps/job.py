@@ -23,10 +23,11 @@ from mlops.execution.failures import (
     refused,
     step_failure_reason,
 )
-from mlops.execution.logs import last_detail, last_lines
+from mlops.execution.logs import last_detail
 from mlops.execution.names import job_arn, with_custom_prefix
 from mlops.execution.step_run import Announcement, StepResult, StepRun
 from mlops.execution.stopping import StepStopped
+from mlops.log_tail import last_lines
 from mlops.ports import JsonObject, StepStatus
 
 TAIL_LINES_IN_REASON = 5

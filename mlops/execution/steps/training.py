@@ -9,7 +9,7 @@ from mlops.execution.container import Container, ContainerPlan
 from mlops.execution.failures import LONGEST_JOB_REASON, StepFailure, refused
 from mlops.execution.inputs import Input
 from mlops.execution.logs import final_metrics, metric_definitions
-from mlops.execution.names import split_s3_uri, timestamp
+from mlops.execution.names import timestamp
 from mlops.execution.opt_ml import (
     BASE,
     CHECKPOINTS,
@@ -24,6 +24,7 @@ from mlops.execution.outputs import join_uri, missing_bucket, upload_folders
 from mlops.execution.step_run import StepRun
 from mlops.execution.steps.job import Job, JobExecutor, JobStatus, JobView, not_yet
 from mlops.ports import JsonObject, Mount, MountMode
+from mlops.s3_uri import split_s3_uri
 
 _CREATE = "CreateTrainingJob"
 _REQUIREMENTS = f"{BASE}/cache/requirements"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mlops.errors import InvalidKey
 from mlops.execution.failures import StepFailure
 from mlops.execution.inputs import Input, InputStager, names_below
-from mlops.execution.names import split_s3_uri
+from mlops.s3_uri import split_s3_uri
 from mlops.stores.objects import FileObjectStore
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mlops.execution.logs import final_metrics, last_detail, last_lines, metric_definitions
+from mlops.execution.logs import final_metrics, last_detail, metric_definitions
+from mlops.log_tail import last_lines
 
 
 @pytest.fixture
