@@ -9,6 +9,14 @@ from mlops.assets import SOURCE_ARCHIVE, Asset, checksum, pack_source, source_ch
 from mlops.dataset import Dataset, RawData
 from mlops.settings import Settings
 
+# What a model package says, in its CustomerMetadataProperties, of the rows to test it with.
+HOLDOUT = "HoldoutS3Uri"
+"""The raw rows that training never saw: a CSV with a header, or its folder."""
+EVALUATION = "EvaluationS3Uri"
+"""evaluation.json, with the metrics that the served model has to meet."""
+PREPROCESSING = "PreprocessingS3Uri"
+"""preprocessing.json, or its folder: the columns that the model takes, in order, and the target."""
+
 STEP_CODE = Path(__file__).resolve().parent.parent / "step_code"
 
 

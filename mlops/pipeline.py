@@ -36,7 +36,7 @@ from sagemaker.workflow.step_collections import RegisterModel
 from sagemaker.workflow.steps import ProcessingStep, TrainingStep
 
 from mlops.dataset import Dataset, load_dataset
-from mlops.lab import LabAssets, lab_assets
+from mlops.lab import EVALUATION, HOLDOUT, PREPROCESSING, LabAssets, lab_assets
 from mlops.settings import Settings
 
 SKLEARN_VERSION = "1.4-2"
@@ -118,7 +118,7 @@ class _LabPipeline:
         condition = ConditionStep(
             name="Condition",
             conditions=[self.gate(evaluate, report)],
-            if_steps=[self.register(train, estimator)],
+            if_steps=[self.register(etl, train, estimator)],
             else_steps=[self.fail()],
         )
         return Pipeline(
@@ -210,7 +210,9 @@ class _LabPipeline:
         )
         return ConditionLessThanOrEqualTo(left=mse, right=self.parameters.threshold)
 
-    def register(self, train: TrainingStep, estimator: TensorFlow) -> RegisterModel:
+    def register(
+        self, etl: ProcessingStep, train: TrainingStep, estimator: TensorFlow
+    ) -> RegisterModel:
         metrics = ModelMetrics(
             model_statistics=MetricsSource(
                 s3_uri=self.run_folder("evaluation", "evaluation.json"),
@@ -228,7 +230,16 @@ class _LabPipeline:
             model_package_group_name=self.dataset.names.model_package_group,
             approval_status=self.parameters.approval_status,
             model_metrics=metrics,
+            customer_metadata_properties=self.test_rows(etl),
         )
+
+    def test_rows(self, etl: ProcessingStep) -> dict[str, Any]:
+        """What a package says of the rows that an endpoint of it can be tested with."""
+        return {
+            HOLDOUT: _uri(etl, "holdout"),
+            EVALUATION: self.run_folder("evaluation", "evaluation.json"),
+            PREPROCESSING: _uri(etl, "preprocessing"),
+        }
 
     def fail(self) -> FailStep:
         message = ["Execution failed due to MSE greater than", self.parameters.threshold]

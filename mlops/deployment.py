@@ -1,0 +1,299 @@
+"""From a model package to a tested endpoint: what `mlops deploy` and `mlops test-endpoint` do.
+
+    package → Model → EndpointConfig → Endpoint (made, or updated) → InService → the Lambda test
+                                                                       failed → the former config
+
+The calls are SageMaker's and Lambda's own; an account would take the same ones.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from mlops.errors import ExecutionFailed, ServiceError, UsageError
+from mlops.lab import EVALUATION, HOLDOUT, PREPROCESSING
+from mlops.settings import Settings
+
+if TYPE_CHECKING:
+    from mlops.gateway.client import GatewayClient
+
+VARIANT = "AllTraffic"
+SERVERLESS = {"MemorySizeInMB": 2048, "MaxConcurrency": 20}
+"""As in the lab, with memory for TensorFlow's 610 MiB."""
+TEST_FUNCTION = "mlops-endpoint-test"
+TEST_SECONDS = 300
+LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """An endpoint in service. `former_config` served before, None where the endpoint is new."""
+
+    endpoint: str
+    status: str
+    url: str
+    model_package_arn: str
+    config: str
+    former_config: str | None
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The document's ``endpoint``."""
+        return {
+            "name": self.endpoint,
+            "status": self.status,
+            "url": self.url,
+            "model_package_arn": self.model_package_arn,
+        }
+
+
+def deploy_package(
+    client: GatewayClient, settings: Settings, package_arn: str, endpoint: str
+) -> Deployment:
+    """Make or update `endpoint` so that it serves the package; returns once it is InService.
+
+    An update keeps the former version answering until the new one does; one that fails leaves
+    the former version serving.
+
+    Raises:
+        UsageError: the package is not approved, or does not exist.
+        ExecutionFailed: the endpoint does not come into service; the reason says why.
+    """
+    _check_approved(client, package_arn)
+    began = time.monotonic()
+    former = _describe(client, endpoint)
+    name = f"{endpoint[:40]}-{package_arn.rpartition('/')[2]}-{uuid4().hex[:8]}"
+    _make_config(client, settings, name, package_arn)
+    try:
+        _point(client, endpoint, name, exists=former is not None)
+        described = wait_in_service(client, endpoint, name)
+    except Exception:
+        _remove_config(client, name)
+        raise
+    return Deployment(
+        endpoint=endpoint,
+        status=str(described["EndpointStatus"]),
+        url=f"{client.url}/endpoints/{endpoint}/invocations",
+        model_package_arn=package_arn,
+        config=name,
+        former_config=str(former["EndpointConfigName"]) if former else None,
+        seconds=time.monotonic() - began,
+    )
+
+
+def finish_deployment(client: GatewayClient, deployment: Deployment) -> None:
+    """The new version stays: remove the configuration and model that it replaced."""
+    if deployment.former_config and deployment.former_config != deployment.config:
+        _remove_config(client, deployment.former_config)
+
+
+def undo_deployment(client: GatewayClient, deployment: Deployment) -> bool:
+    """Let the former version serve again. False where there was none: the endpoint stays."""
+    if deployment.former_config is None:
+        return False
+    _point(client, deployment.endpoint, deployment.former_config, exists=True)
+    wait_in_service(client, deployment.endpoint, deployment.former_config)
+    _remove_config(client, deployment.config)
+    return True
+
+
+def wait_in_service(client: GatewayClient, endpoint: str, config: str) -> dict[str, Any]:
+    """DescribeEndpoint's answer once the endpoint serves `config`.
+
+    Raises:
+        ExecutionFailed: it failed, or went back to what served before.
+    """
+    while True:
+        described = client.call("DescribeEndpoint", {"EndpointName": endpoint})
+        status = described["EndpointStatus"]
+        if status == "InService" and described["EndpointConfigName"] == config:
+            return described
+        if status not in ("Creating", "Updating", "SystemUpdating", "RollingBack"):
+            raise ExecutionFailed(
+                f"Endpoint {endpoint} is {status}: {described.get('FailureReason', 'no reason')}",
+                next_step=f"`mlops endpoints logs {endpoint}` shows what its server wrote",
+            )
+        time.sleep(LOOK_SECONDS)
+
+
+def check_endpoint(
+    client: GatewayClient, settings: Settings, endpoint: str, *, max_requests: int = 200
+) -> dict[str, Any]:
+    """Invoke the Lambda that tests an endpoint with rows that training never saw.
+
+    Returns the function's answer: status, requests, mse, mean_ms, p50_ms, p95_ms, failures, ….
+
+    Raises:
+        UsageError: the endpoint does not exist, or its package does not say how to test it.
+        ExecutionFailed: the function itself failed.
+    """
+    from mlops.aws import gateway_session
+
+    session = gateway_session(client.url, settings.region)
+    event = _test_event(client, session, endpoint) | {"max_requests": max_requests}
+    functions = session.client("lambda")
+    _provide_function(functions, settings)
+    answer = functions.invoke(
+        FunctionName=TEST_FUNCTION, Payload=json.dumps(event).encode(), LogType="Tail"
+    )
+    payload = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise ExecutionFailed(
+            f"The endpoint test failed: {payload.get('errorType')}: {payload.get('errorMessage')}",
+            where=f"function {TEST_FUNCTION}",
+            next_step="see the function's log, or test again: mlops test-endpoint " + endpoint,
+        )
+    result: dict[str, Any] = payload
+    return result
+
+
+def package_of(client: GatewayClient, endpoint: str) -> str:
+    """The ARN of the package that an endpoint serves.
+
+    Raises:
+        UsageError: there is no such endpoint, or it was not made from a package.
+    """
+    described = _describe(client, endpoint)
+    if described is None:
+        raise UsageError(
+            f"There is no endpoint {endpoint!r}",
+            next_step="`mlops endpoints list` shows what there is",
+        )
+    config = client.call(
+        "DescribeEndpointConfig", {"EndpointConfigName": described["EndpointConfigName"]}
+    )
+    model = client.call(
+        "DescribeModel", {"ModelName": config["ProductionVariants"][0]["ModelName"]}
+    )
+    containers = model.get("Containers") or [model.get("PrimaryContainer", {})]
+    package = containers[0].get("ModelPackageName")
+    if not package:
+        raise UsageError(
+            f"Endpoint {endpoint} was not made from a model package",
+            next_step="deploy one: mlops deploy PACKAGE --endpoint " + endpoint,
+        )
+    return str(package)
+
+
+def _check_approved(client: GatewayClient, package_arn: str) -> None:
+    package = client.call("DescribeModelPackage", {"ModelPackageName": package_arn})
+    approval = package.get("ModelApprovalStatus", "Approved")
+    if approval != "Approved":
+        short = package_arn.partition(":model-package/")[2]
+        raise UsageError(
+            f"The model package {short} is {approval}, and only an approved one is deployed",
+            next_step=f"mlops models approve {short}",
+        )
+
+
+def _describe(client: GatewayClient, endpoint: str) -> dict[str, Any] | None:
+    try:
+        return client.call("DescribeEndpoint", {"EndpointName": endpoint})
+    except ServiceError as error:
+        # The model has no error of its own for it: "Could not find endpoint", ValidationException.
+        if error.code != "ValidationException" or "find" not in str(error):
+            raise
+        return None
+
+
+def _make_config(client: GatewayClient, settings: Settings, name: str, package_arn: str) -> None:
+    client.call(
+        "CreateModel",
+        {
+            "ModelName": name,
+            "ExecutionRoleArn": settings.execution_role_arn,
+            "Containers": [{"ModelPackageName": package_arn}],
+        },
+    )
+    variant = {"VariantName": VARIANT, "ModelName": name, "ServerlessConfig": SERVERLESS}
+    client.call(
+        "CreateEndpointConfig", {"EndpointConfigName": name, "ProductionVariants": [variant]}
+    )
+
+
+def _point(client: GatewayClient, endpoint: str, config: str, *, exists: bool) -> None:
+    client.call(
+        "UpdateEndpoint" if exists else "CreateEndpoint",
+        {"EndpointName": endpoint, "EndpointConfigName": config},
+    )
+
+
+def _remove_config(client: GatewayClient, name: str) -> None:
+    """Configuration and model of one name, as `_make_config` makes them; a missing one is fine."""
+    for operation, member in (
+        ("DeleteEndpointConfig", "EndpointConfigName"),
+        ("DeleteModel", "ModelName"),
+    ):
+        try:
+            client.call(operation, {member: name})
+        except ServiceError as error:
+            if error.code != "ValidationException":
+                raise
+
+
+def _test_event(client: GatewayClient, session: Any, endpoint: str) -> dict[str, Any]:
+    """What the test function is asked: see containers/endpoint_test/handler.py."""
+    arn = package_of(client, endpoint)
+    package = client.call("DescribeModelPackage", {"ModelPackageName": arn})
+    known: Mapping[str, str] = package.get("CustomerMetadataProperties", {})
+    missing = [name for name in (HOLDOUT, PREPROCESSING) if name not in known]
+    if missing:
+        raise UsageError(
+            f"The model package does not say how to test it: it lacks {', '.join(missing)}",
+            where=arn,
+            next_step="register it with these CustomerMetadataProperties, as mlops.pipeline does",
+        )
+    preprocessing = _read_json(session, known[PREPROCESSING], "preprocessing.json")
+    event: dict[str, Any] = {
+        "endpoint_name": endpoint,
+        "holdout_s3_uri": known[HOLDOUT],
+        "columns": [row["column"] for row in preprocessing["inputs"]],
+        "target": preprocessing["target"]["column"],
+        "transform": preprocessing["target"]["transform"],
+    }
+    return event | ({"evaluation_s3_uri": known[EVALUATION]} if EVALUATION in known else {})
+
+
+def _read_json(session: Any, uri: str, name: str) -> Any:
+    """The JSON object at `uri`, or the file `name` in it where `uri` is a folder."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not key.endswith(".json"):
+        key = f"{key.rstrip('/')}/{name}"
+    s3 = session.client("s3")
+    try:
+        return json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    except (s3.exceptions.NoSuchKey, s3.exceptions.NoSuchBucket) as error:
+        raise UsageError(
+            "What the model package names for its test is gone",
+            where=f"s3://{bucket}/{key}",
+            next_step="run the pipeline again: mlops run",
+        ) from error
+
+
+def _provide_function(functions: Any, settings: Settings) -> None:
+    """Make the test function where it is missing; its image is the settings' own."""
+    image = (
+        f"{settings.account_id}.dkr.ecr.{settings.region}.amazonaws.com"
+        f"/{TEST_FUNCTION}:{settings.image_tag}"
+    )
+    try:
+        found = functions.get_function(FunctionName=TEST_FUNCTION)
+        if found["Code"].get("ImageUri") != image:
+            functions.update_function_code(FunctionName=TEST_FUNCTION, ImageUri=image)
+    except functions.exceptions.ResourceNotFoundException:
+        functions.create_function(
+            FunctionName=TEST_FUNCTION,
+            Role=settings.execution_role_arn,
+            PackageType="Image",
+            Code={"ImageUri": image},
+            Timeout=TEST_SECONDS,
+            MemorySize=512,
+        )
+        functions.get_waiter("function_active_v2").wait(
+            FunctionName=TEST_FUNCTION, WaiterConfig={"Delay": 0.1, "MaxAttempts": 600}
+        )
