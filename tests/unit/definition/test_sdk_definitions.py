@@ -68,9 +68,8 @@ def test_what_v2_says_beside_the_arguments(read: Any) -> None:
 def test_v3_lab(read: Any) -> None:
     expected = LAB | {
         "Evaluate": (StepType.PROCESSING, ("Train",)),
-        "Register": LAB["Register-RegisterModel"],
+        "Register": (StepType.REGISTER_MODEL, ("Train",)),
     }
-    del expected["Register-RegisterModel"]
     definition = read("v3_lab.json")
     assert {s.name: (s.type, s.dependencies) for s in definition.all_steps()} == expected
 
