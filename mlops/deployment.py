@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -28,6 +28,25 @@ SERVERLESS = {"MemorySizeInMB": 2048, "MaxConcurrency": 20}
 TEST_FUNCTION = "mlops-endpoint-test"
 TEST_SECONDS = 300
 LOOK_SECONDS = 0.1
+PASSED = "passed"
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentOutcome:
+    """A deployment and what its test said; `test` is None where none was asked for."""
+
+    deployment: Deployment
+    test: dict[str, Any] | None
+    restored: bool = False
+    """The test failed, and the former version serves again."""
+
+    @property
+    def passed(self) -> bool:
+        return self.test is None or self.test["status"] == PASSED
+
+    def as_json(self) -> dict[str, Any]:
+        """The document's ``endpoint`` and ``endpoint_test``."""
+        return {"endpoint": self.deployment.as_json(), "endpoint_test": self.test}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +85,7 @@ def deploy_package(
     """
     _check_approved(client, package_arn)
     began = time.monotonic()
-    former = _describe(client, endpoint)
+    former = describe_endpoint(client, endpoint)
     name = f"{endpoint[:40]}-{package_arn.rpartition('/')[2]}-{uuid4().hex[:8]}"
     _make_config(client, settings, name, package_arn)
     try:
@@ -84,6 +103,54 @@ def deploy_package(
         former_config=str(former["EndpointConfigName"]) if former else None,
         seconds=time.monotonic() - began,
     )
+
+
+def deploy_and_test(
+    client: GatewayClient,
+    settings: Settings,
+    package_arn: str,
+    endpoint: str,
+    *,
+    test: bool = True,
+    progress: Callable[[str], None],
+) -> DeploymentOutcome:
+    """Deploy a package, test the endpoint, and go back to the former version where that fails.
+
+    `progress` hears a line when the endpoint is in service and one when it is tested.
+
+    Raises:
+        UsageError, ExecutionFailed: as `deploy_package` and `check_endpoint` do; an endpoint whose
+            test could not be carried out goes back to its former version too.
+    """
+    deployment = deploy_package(client, settings, package_arn, endpoint)
+    progress(f"endpoint  {endpoint}  InService in {deployment.seconds:.1f} s   {deployment.url}")
+    if not test:
+        finish_deployment(client, deployment)
+        return DeploymentOutcome(deployment, None)
+    try:
+        result = check_endpoint(client, settings, endpoint)
+    except Exception:
+        undo_deployment(client, deployment)
+        raise
+    progress(f"test      {describe_test(result)}")
+    if result["status"] == PASSED:
+        finish_deployment(client, deployment)
+        return DeploymentOutcome(deployment, result)
+    restored = undo_deployment(client, deployment)
+    if restored:
+        progress(f"endpoint  {endpoint} serves its former version again")
+    return DeploymentOutcome(deployment, result, restored)
+
+
+def describe_test(result: Mapping[str, Any]) -> str:
+    """``200 requests · mean 0.9 ms · p95 1.4 ms · mse 0.0109 · passed``."""
+    words = [f"{result['requests']} requests"]
+    for name in ("mean_ms", "p95_ms"):
+        if result.get(name) is not None:
+            words.append(f"{name.removesuffix('_ms')} {result[name]:.1f} ms")
+    if result.get("mse") is not None:
+        words.append(f"mse {result['mse']:.4g}")
+    return " · ".join([*words, str(result["status"]), *result.get("failures", [])[:3]])
 
 
 def finish_deployment(client: GatewayClient, deployment: Deployment) -> None:
@@ -152,13 +219,34 @@ def check_endpoint(
     return result
 
 
+def describe_endpoint(client: GatewayClient, endpoint: str) -> dict[str, Any] | None:
+    """DescribeEndpoint's answer; None where there is no such endpoint."""
+    try:
+        return client.call("DescribeEndpoint", {"EndpointName": endpoint})
+    except ServiceError as error:
+        # The model has no error of its own for it: "Could not find endpoint", ValidationException.
+        if error.code != "ValidationException" or "find" not in str(error):
+            raise
+        return None
+
+
+def delete_endpoint(client: GatewayClient, endpoint: str) -> None:
+    """Delete an endpoint with the configuration and the model that were made for it."""
+    described = describe_endpoint(client, endpoint)
+    client.call("DeleteEndpoint", {"EndpointName": endpoint})
+    while described and describe_endpoint(client, endpoint) is not None:
+        time.sleep(LOOK_SECONDS)
+    if described:
+        _remove_config(client, described["EndpointConfigName"])
+
+
 def package_of(client: GatewayClient, endpoint: str) -> str:
     """The ARN of the package that an endpoint serves.
 
     Raises:
         UsageError: there is no such endpoint, or it was not made from a package.
     """
-    described = _describe(client, endpoint)
+    described = describe_endpoint(client, endpoint)
     if described is None:
         raise UsageError(
             f"There is no endpoint {endpoint!r}",
@@ -189,16 +277,6 @@ def _check_approved(client: GatewayClient, package_arn: str) -> None:
             f"The model package {short} is {approval}, and only an approved one is deployed",
             next_step=f"mlops models approve {short}",
         )
-
-
-def _describe(client: GatewayClient, endpoint: str) -> dict[str, Any] | None:
-    try:
-        return client.call("DescribeEndpoint", {"EndpointName": endpoint})
-    except ServiceError as error:
-        # The model has no error of its own for it: "Could not find endpoint", ValidationException.
-        if error.code != "ValidationException" or "find" not in str(error):
-            raise
-        return None
 
 
 def _make_config(client: GatewayClient, settings: Settings, name: str, package_arn: str) -> None:

@@ -62,7 +62,7 @@ def show(package: str, store: Path | None, as_json: bool) -> None:
     from mlops.cli.console import make_console, when
 
     client = app.client(load_settings(store=store))
-    found = client.call("DescribeModelPackage", {"ModelPackageName": _arn(client, package)})
+    found = client.call("DescribeModelPackage", {"ModelPackageName": package_arn(client, package)})
     if as_json:
         print_json(found)
         return
@@ -105,7 +105,7 @@ def _set_approval(package: str, status: str, note: str | None, store: Path | Non
     from mlops import app
 
     client = app.client(load_settings(store=store))
-    arn = _arn(client, package)
+    arn = package_arn(client, package)
     request = {"ModelPackageArn": arn, "ModelApprovalStatus": status}
     client.call("UpdateModelPackage", request | ({"ApprovalDescription": note} if note else {}))
     click.echo(f"{_short(arn)} · {status}")
@@ -126,7 +126,8 @@ def _versions(client: GatewayClient, group: str) -> list[dict[str, Any]]:
     return list(client.pages("ListModelPackages", request, "ModelPackageSummaryList"))
 
 
-def _arn(client: GatewayClient, package: str) -> str:
+def package_arn(client: GatewayClient, package: str) -> str:
+    """The ARN of `GROUP/VERSION`, of a group's newest version, or the ARN itself."""
     if package.startswith("arn:"):
         return package
     group, _, version = package.partition("/")

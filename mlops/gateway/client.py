@@ -53,6 +53,17 @@ class GatewayClient:
                 return
             token = {"NextToken": answer["NextToken"]}
 
+    def invoke(
+        self, endpoint: str, body: bytes, *, content_type: str, accept: str | None = None
+    ) -> bytes:
+        """InvokeEndpoint; returns the body of the model's answer."""
+        headers = {"Content-Type": content_type} | ({"Accept": accept} if accept else {})
+        path = f"/endpoints/{quote(endpoint, safe='')}/invocations"
+        status, answer = self._send("POST", path, body, headers)
+        if status >= 400:
+            raise _service_error(status, _parsed(answer))
+        return answer
+
     # --- the gateway's own ---
 
     def health(self) -> JsonObject:
@@ -108,19 +119,40 @@ class GatewayClient:
         self, method: str, path: str, request: JsonObject | None, headers: Mapping[str, str]
     ) -> tuple[int, Any]:
         body = None if request is None else json.dumps(request).encode()
+        status, answer = self._send(method, path, body, headers)
+        try:
+            return status, json.loads(answer)
+        except ValueError as error:
+            raise self._unavailable(error) from error
+
+    def _send(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
         try:
             connection.request(method, path, body, dict(headers))
             response = connection.getresponse()
-            return response.status, json.loads(response.read())
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise GatewayUnavailable(
-                f"The gateway at {self.url} does not answer: {str(error) or type(error).__name__}",
-                next_step="`mlops status` tells whether it runs; its log is gateway.log "
-                "in the state folder",
-            ) from error
+            return response.status, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unavailable(error) from error
         finally:
             connection.close()
+
+    def _unavailable(self, error: Exception) -> GatewayUnavailable:
+        return GatewayUnavailable(
+            f"The gateway at {self.url} does not answer: {str(error) or type(error).__name__}",
+            next_step="`mlops status` tells whether it runs; its log is gateway.log "
+            "in the state folder",
+        )
+
+
+def _parsed(body: bytes) -> JsonObject:
+    """An error's body as JSON; what is no JSON is the message itself."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    return document if isinstance(document, dict) else {"message": body.decode("utf-8", "replace")}
 
 
 def _path(execution_id: str) -> str:
