@@ -1,5 +1,6 @@
 """The command `serve`."""
 
+import asyncio
 import os
 import sys
 import time
@@ -7,7 +8,7 @@ import time
 from serving.models import FastPath, SavedModel, read_preprocessing
 from serving.problems import StartProblem
 from serving.settings import read_settings
-from serving.workers import Workers, bind, end_at_once
+from serving.workers import STOP_SIGNALS, Workers, bind, end_at_once
 
 
 def main():
@@ -46,11 +47,15 @@ def serve(settings, preprocessing, sock, started, number=0, launcher=None):
     chosen = FastPath if settings.fast_path else SavedModel
     model = chosen(settings.model_folder, preprocessing)
 
-    def tell_ready():
+    def ready():
+        loop = asyncio.get_running_loop()
+        for stop_signal in STOP_SIGNALS:
+            loop.add_signal_handler(stop_signal, server.stop)
         if number == 0:
             seconds = time.monotonic() - started
             count = f" · {settings.workers} workers" if settings.workers > 1 else ""
             where = f"{model.name} of {settings.model_folder}"
             print(f"serve: port {settings.port} · {where}{count} · {seconds:.1f} s", flush=True)
 
-    uvloop.run(Server(model, settings, launcher).run(sock, tell_ready))
+    server = Server(model, settings, launcher)
+    uvloop.run(server.run(sock, ready))

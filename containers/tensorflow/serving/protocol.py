@@ -87,9 +87,7 @@ class Connection(asyncio.Protocol):
         was_reading_head = self.reading_head
         self.message_bytes += len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.last_request = True  # the request stands; the protocol that it offers is not taken
+            self.feed(data)
         except httptools.HttpParserCallbackError:
             traceback.print_exc(file=sys.stderr)
             self.refuse(500, "the server failed; see its log")
@@ -103,6 +101,30 @@ class Connection(asyncio.Protocol):
             self.refuse_body()
         self.next_request()
 
+    def feed(self, data):
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                data = self.without_upgrade(data[offer.args[0] :])
+
+    def without_upgrade(self, rest):
+        """The request once more, less its offer of another protocol, and what came after its head.
+
+        Some clients offer HTTP/2 with each request (`curl --http2`, Java's). The offer may be
+        passed over (RFC 9110, 7.8); but the parser then takes the body for the other protocol.
+        """
+        if self.method == "CONNECT":
+            self.refuse(405, "CONNECT is not served")
+        if self.last_request:
+            return b""
+        kept = [h for h in self.headers if h[0].lower() not in (b"upgrade", b"connection")]
+        lines = [b"%s %s HTTP/1.1" % (self.method.encode("latin-1"), self.url)]
+        lines += [name + b": " + value for name, value in kept]
+        self.parser = httptools.HttpRequestParser(self)
+        return b"\r\n".join([*lines, b"", b""]) + rest
+
     def eof_received(self):
         """The client has shut its side, as `nc -N` does; it may still read answers."""
         self.sender_ended = True
@@ -115,6 +137,7 @@ class Connection(asyncio.Protocol):
         self.reading_head = True
         self.head_bytes = self.message_bytes = 0
         self.url = b""
+        self.headers = []
         self.accept = self.content_type = self.encoding = None
         self.expects_continue = False
         self.announced = 0
@@ -128,6 +151,7 @@ class Connection(asyncio.Protocol):
         if not self.reading_head:
             return  # a trailer of a chunked body changes nothing
         self.head_bytes += len(name) + len(value)
+        self.headers.append((name, value))
         name = name.lower()
         if name == b"content-type":
             self.content_type = value
@@ -142,11 +166,12 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self):
         self.reading_head = False
-        if self.head_bytes > MOST_HEAD_BYTES:
-            self.refuse_head()
-            return
         self.method = self.parser.get_method().decode("latin-1")
         self.path = path_of(self.url)
+        if self.head_bytes > MOST_HEAD_BYTES:
+            self.refuse_head()
+        if self.last_request or self.parser.should_upgrade():
+            return
         try:
             check_path(self.method, self.path)
         except RequestProblem as problem:
@@ -166,14 +191,14 @@ class Connection(asyncio.Protocol):
             self.body.append(body)
 
     def on_message_complete(self):
-        if self.last_request:
+        if self.last_request or self.parser.should_upgrade():
             return
         request = Request()
         request.method, request.path = self.method, self.path
         request.content_type, request.accept = self.content_type, self.accept
         request.encoding = self.encoding
         request.body = self.body[0] if len(self.body) == 1 else b"".join(self.body)
-        request.keep_alive = self.parser.should_keep_alive() and not self.parser.should_upgrade()
+        request.keep_alive = self.parser.should_keep_alive()
         request.since = self.started
         self.started = None
         self.body = []

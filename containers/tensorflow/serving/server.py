@@ -3,7 +3,6 @@
 import asyncio
 import email.utils
 import os
-import signal
 import time
 
 from serving.batching import Batcher
@@ -15,7 +14,7 @@ DRAIN_SECONDS = 8
 
 
 class Server:
-    """Answers on a bound socket with a loaded model until SIGTERM or SIGINT."""
+    """Answers on a bound socket with a loaded model until `stop()`."""
 
     def __init__(self, model, settings, launcher=None):
         """`launcher` is the process whose end ends this one, too."""
@@ -32,22 +31,24 @@ class Server:
         """Serve; `ready` is called once the socket listens. Returns after a graceful end."""
         loop = asyncio.get_running_loop()
         self.batcher = Batcher(self.model.predict, loop.call_soon)
-        self.ended = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.ended.set)
+        self.stopped = asyncio.Event()
         listener = await loop.create_server(lambda: Connection(self), sock=sock, backlog=1024)
         ready()
         clock = loop.create_task(self.tick())
-        await self.ended.wait()
+        await self.stopped.wait()
         await self.drain(listener)
         clock.cancel()
+
+    def stop(self):
+        """End gracefully. In the loop's thread only, once it serves."""
+        self.stopped.set()
 
     async def tick(self):
         while True:
             await asyncio.sleep(1)
             self.date = email.utils.formatdate(usegmt=True)
             if self.launcher not in (None, os.getppid()):
-                self.ended.set()  # it was killed: do not keep its port
+                self.stop()  # it was killed: do not keep its port
             now = time.monotonic()
             for connection in list(self.connections):
                 connection.check_time(now)
