@@ -171,20 +171,13 @@ json.dump(evaluate.predict(folder, inputs).tolist(), sys.stdout)
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    folder = tmp_path_factory.mktemp("trained")
-    data, out, model = folder / "data", folder / "out", folder / "base" / "model"
-    data.mkdir()
-    lines = (DIAMONDS / "diamonds.csv").read_text().splitlines(keepends=True)
-    step = len(lines) // SAMPLE_ROWS
-    (data / "diamonds.csv").write_text("".join([lines[0], *lines[1::step]]))
-    shutil.copy(DIAMONDS / "dataset.json", data)
-    run_step("preprocess.py", "--raw", data, "--dataset", data, "--output", out)
-    channels = [
-        part
-        for name in ("train", "validation", "preprocessing")
-        for part in (f"--{name}", out / name)
-    ]
-    run_step("train.py", *channels, "--model-dir", model, "--epochs", 2)
+    return train_model(tmp_path_factory.mktemp("trained"))
+
+
+def train_model(folder: Path, features: Mapping[str, Any] | None = None) -> Trained:
+    """A model as the pipeline makes it, of a sample; `features` replaces the descriptor's."""
+    out, model = prepare(folder, features), folder / "base" / "model"
+    run_step("train.py", *channels(out), "--model-dir", model, "--epochs", 2)
     holdout = out / "holdout" / "holdout.csv"
     command = [sys.executable, "-c", PREDICT, str(STEP_CODE), str(model), str(holdout)]
     expected = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
@@ -192,6 +185,25 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     with holdout.open(newline="") as file:
         rows = list(csv.DictReader(file))
     return Trained(folder / "base", [row["column"] for row in inputs], rows, expected)
+
+
+def prepare(folder: Path, features: Mapping[str, Any] | None = None) -> Path:
+    """The prepared splits of a sample, below a folder of their own."""
+    data, out = folder / "data", folder / "out"
+    data.mkdir()
+    lines = (DIAMONDS / "diamonds.csv").read_text().splitlines(keepends=True)
+    step = len(lines) // SAMPLE_ROWS
+    (data / "diamonds.csv").write_text("".join([lines[0], *lines[1::step]]))
+    descriptor = json.loads((DIAMONDS / "dataset.json").read_text())
+    descriptor["features"] = features or descriptor["features"]
+    (data / "dataset.json").write_text(json.dumps(descriptor))
+    run_step("preprocess.py", "--raw", data, "--dataset", data, "--output", out)
+    return out
+
+
+def channels(out: Path) -> list[object]:
+    names = ("train", "validation", "preprocessing")
+    return [part for name in names for part in (f"--{name}", out / name)]
 
 
 def run_step(script: str, *arguments: object) -> None:
