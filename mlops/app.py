@@ -26,17 +26,27 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     Raises:
         RuntimeUnavailable, PortInUse, DiskFull, StoreError: why it cannot start.
     """
+    from dataclasses import replace
+
     from mlops.clock import SystemClock
     from mlops.execution import ExecutionManager
     from mlops.gateway.address import code_version, settings_digest
     from mlops.gateway.execution_details import ExecutionDetails
     from mlops.gateway.following import Follower
     from mlops.gateway.internal import InternalApi
+    from mlops.gateway.invocations import InvocationFace
     from mlops.gateway.router import Router
     from mlops.gateway.s3 import S3Face
     from mlops.gateway.server import Closing, Gateway, Listeners, health_document
+    from mlops.hosting import EndpointManager
     from mlops.runtimes.choice import choose_runtime
-    from mlops.services import SageMakerService, ServiceRegistry, StsService
+    from mlops.services import (
+        RuntimeService,
+        SageMakerService,
+        ServiceEndpointHost,
+        ServiceRegistry,
+        StsService,
+    )
     from mlops.stores.objects import FileObjectStore
     from mlops.stores.state import SqliteStateStore
 
@@ -45,6 +55,15 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     state = SqliteStateStore(settings.store / "state.db")
     objects = FileObjectStore(settings.store / "objects")
     listeners = Listeners(settings.gateway_port, jobs.gateway_host)
+    hosting = EndpointManager(
+        objects,
+        state,
+        jobs,
+        clock,
+        settings,
+        lambda: listeners.job_url,
+        lambda name: choose_runtime(replace(settings, runtime=name)),
+    )
     manager = ExecutionManager(
         objects,
         state,
@@ -53,15 +72,21 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         clock,
         settings,
         lambda: listeners.job_url,
+        endpoints=ServiceEndpointHost(state, hosting, settings, clock),
     )
     leaving = threading.Event()
     gateway = Gateway(
         listeners=listeners,
         executions=manager,
+        hosts=[hosting],
         runtime=jobs.name,
         started_at=clock.now(),
         leaving=leaving,
-        closing=[Closing("state store", state.close), Closing("object store", objects.close)],
+        closing=[
+            Closing("endpoints", hosting.close),
+            Closing("state store", state.close),
+            Closing("object store", objects.close),
+        ],
         idle_limit=settings.gateway_idle_seconds,
     )
     internal = InternalApi(
@@ -81,9 +106,10 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     gateway.serve(
         Router(
             internal=internal,
-            sagemaker=SageMakerService(state, objects, manager, settings, clock),
+            sagemaker=SageMakerService(state, objects, manager, hosting, settings, clock),
             sts=StsService(settings),
             s3=S3Face(objects),
+            invocations=InvocationFace(RuntimeService(hosting)),
         )
     )
     return gateway

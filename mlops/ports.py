@@ -105,6 +105,11 @@ class RunningJob(Protocol):
         ...
 
 
+SERVERS_LABEL = "mlops.servers-of"
+"""On every server: the state folder of the gateway that it belongs to. Not a job's label: what is
+left of jobs is ended when a gateway starts, servers go on."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerSpec:
     """Everything a runtime needs to run one long-lived container: a model server, a function.
@@ -266,11 +271,12 @@ class ObjectStore(Protocol):
         ...
 
     def folder_of(self, bucket: str, prefix: str) -> Path | None:
-        """The folder that holds exactly the objects below `prefix`, under their own names.
+        """The folder that holds exactly the objects whose key starts with `prefix`.
 
-        `prefix` counts as a folder whether or not it ends in ``/``. None where no folder is the
-        same as the prefix (it is an object itself or cuts through a name, or a key's file name
-        is not the key); the caller then links the objects into a folder of its own. The folder
+        They lie there under their own names. `prefix` may be written without the last ``/``. None
+        where no folder is the same as the prefix (it is an object itself, cuts through a name or
+        is the start of a sibling's name, or a key's file name is not the key); the caller then
+        links the objects into a folder of its own. The folder
         belongs to the store: mount it copy-on-write, never write to it.
         """
         ...

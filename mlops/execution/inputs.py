@@ -12,10 +12,13 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from mlops.errors import NoSuchBucket
+from mlops.errors import NoSuchBucket, NoSuchKey
+from mlops.execution.cluster import Share
 from mlops.execution.failures import StepFailure
+from mlops.execution.object_names import names_below, no_objects, objects_in_manifest
 from mlops.execution.opt_ml import BASE
 from mlops.ports import Mount, MountMode, ObjectStore
 from mlops.s3_uri import split_s3_uri
@@ -23,7 +26,7 @@ from mlops.s3_uri import split_s3_uri
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One S3 prefix (or object) and the container's folder that shows it."""
+    """One S3 prefix, object or manifest, and the container's folder that shows its objects."""
 
     name: str
     uri: str
@@ -32,6 +35,10 @@ class Input:
     kept: bool = False
     """True: what the job writes there counts, so the files are copied into its folder, and an
     empty prefix is an empty folder (checkpoints)."""
+    manifest: bool = False
+    """True: the object at `uri` lists the objects."""
+    share: Share | None = None
+    """The part of the objects that this container gets; None for all."""
 
 
 class InputStager:
@@ -65,35 +72,51 @@ class InputStager:
         return tuple(mounts)
 
     def _mount(self, each: Input, links: Path) -> Mount:
-        bucket, key = split_s3_uri(each.uri)
-        source = self._folder_of(bucket, key)
+        source = self._folder_of(each)
         if source is None:
             links.mkdir(parents=True)
             self._fill(each, links, copy=False)
             source = links
         return Mount(source, each.target, MountMode.COPY_ON_WRITE)
 
-    def _folder_of(self, bucket: str, key: str) -> Path | None:
+    def _folder_of(self, each: Input) -> Path | None:
+        if each.manifest or each.share is not None:
+            return None
         try:
-            return self._objects.folder_of(bucket, key)
+            return self._objects.folder_of(*split_s3_uri(each.uri))
         except NoSuchBucket:
             return None  # listing it says so in the service's words
 
     def _fill(self, each: Input, folder: Path, *, copy: bool) -> None:
-        bucket, prefix = split_s3_uri(each.uri)
-        found = False
-        for key, name in self._objects_of(bucket, prefix):
-            found = True
-            self._place(self._objects.file_of(bucket, key), folder, name, each, copy=copy)
-        if not found and not each.kept:
-            raise StepFailure(f"ClientError: {no_objects(each.uri)}")
+        for source, name in self._files_of(each):
+            self._place(source, folder, name, each, copy=copy)
 
-    def _objects_of(self, bucket: str, prefix: str) -> Iterator[tuple[str, str]]:
+    def _files_of(self, each: Input) -> Iterator[tuple[Path, str]]:
+        bucket, chosen = self._objects_of(each)
+        if not chosen and not each.kept:
+            raise StepFailure(f"ClientError: {no_objects(each.uri)}")
+        share = each.share or Share(0, 1)
+        for key, name in islice(chosen, share.index, None, share.count):
+            try:
+                yield self._objects.file_of(bucket, key), name
+            except (NoSuchBucket, NoSuchKey) as error:
+                raise StepFailure(
+                    f"ClientError: Data download failed: there is no s3://{bucket}/{key} "
+                    f"(input {each.name!r}, {each.uri})"
+                ) from error
+
+    def _objects_of(self, each: Input) -> tuple[str, Sequence[tuple[str, str]]]:
+        """The bucket, and every object's key with its file name in the container."""
+        bucket, key = split_s3_uri(each.uri)
         try:
-            keys = [info.key for info in self._objects.list(bucket, prefix)]
-        except NoSuchBucket:
-            return
-        yield from names_below(prefix, keys)
+            if each.manifest:
+                with self._objects.open(bucket, key) as file:
+                    text = file.read().decode("utf-8", "replace")
+                return objects_in_manifest(text, each.uri)
+            keys = [info.key for info in self._objects.list(bucket, key)]
+        except (NoSuchBucket, NoSuchKey):
+            return bucket, []
+        return bucket, list(names_below(key, keys))
 
     def _place(self, source: Path, folder: Path, name: str, each: Input, *, copy: bool) -> None:
         target = folder / name
@@ -126,39 +149,3 @@ def _link(source: Path, target: Path) -> None:
         raise
     except OSError:  # another disk, or a file system without links
         _copy(source, target)
-
-
-def no_objects(uri: str) -> str:
-    """The service's words for an S3 prefix that holds nothing."""
-    bucket, _ = split_s3_uri(uri)
-    return (
-        f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure '
-        f'that the bucket "{bucket}" exists and that objects exist under that S3 prefix.'
-    )
-
-
-def names_below(prefix: str, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Keys that start with `prefix`, each with its file name in the container.
-
-    An object of just that key is a file of its own name; objects below the prefix as a folder
-    keep their names below it. Only where there are neither does the prefix cut through names
-    (``data/tr`` of ``data/train/a.csv``), which then count from the last slash before the cut.
-    Keys that end in a slash are the consoles' marks for folders and hold nothing.
-    """
-    folder = prefix if not prefix or prefix.endswith("/") else prefix + "/"
-    exact = [(key, key.rpartition("/")[2]) for key in keys if key == prefix]
-    below = [(key, key[len(folder) :]) for key in keys if key.startswith(folder)]
-    cut = len(prefix.rpartition("/")[0] + "/") if "/" in prefix else 0
-    chosen = exact + below or [(key, key[cut:]) for key in keys]
-    for key, name in chosen:
-        if key and not key.endswith("/"):
-            yield key, _safe(name, key)
-
-
-def _safe(name: str, key: str) -> str:
-    parts = [part for part in name.split("/") if part]
-    if any(part in (".", "..") for part in parts):
-        raise StepFailure(
-            f"ClientError: Data download failed: the object key {key!r} cannot be a file name"
-        )
-    return "/".join(parts)

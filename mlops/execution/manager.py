@@ -20,6 +20,7 @@ from mlops.execution.stopping import STOP_GRACE_SECONDS
 from mlops.ports import (
     Clock,
     ContainerRuntime,
+    EndpointHost,
     Event,
     ExecutionRecord,
     ExecutionStatus,
@@ -47,9 +48,14 @@ class ExecutionManager:
         gateway_url: Callable[[], str],
         *,
         sync_seconds: float = SYNC_SECONDS,
+        endpoints: EndpointHost | None = None,
     ) -> None:
-        """`sync_seconds`: how often folders that go to S3 while a job runs are looked at."""
-        self._parts = Parts(objects, runtime, registry, clock, settings, gateway_url, sync_seconds)
+        """`sync_seconds`: how often folders that go to S3 while a job runs are looked at.
+        `endpoints`: where Endpoint steps have theirs; without, such steps are refused.
+        """
+        self._parts = Parts(
+            objects, runtime, registry, clock, settings, gateway_url, sync_seconds, endpoints
+        )
         self._state = state
         self._clock = clock
         self._changed = threading.Condition()

@@ -18,6 +18,7 @@ from mlops.execution.stopping import StopSignal
 from mlops.ports import (
     Clock,
     ContainerRuntime,
+    EndpointHost,
     ExecutionRecord,
     JsonObject,
     ModelRegistry,
@@ -43,6 +44,7 @@ class Parts:
     settings: Settings
     gateway_url: Callable[[], str]
     sync_seconds: float
+    endpoints: EndpointHost | None = None
 
     @property
     def store_label(self) -> str:

@@ -1,7 +1,8 @@
 """Which service a request is for.
 
-By the target header, then by the credential scope of its signature, else it is S3's: only S3 is
-asked without a signature, and its path is the bucket. Signatures themselves are not checked:
+By the target header, then by the credential scope of its signature, then by the paths that only
+one service has, else it is S3's: S3 is asked without a signature, too, and its path is the bucket.
+Signatures themselves are not checked:
 nothing but this machine's own processes reaches the gateway. One of those is the browser, which
 carries out what any web page says, so requests that a page can have sent are refused: whoever may
 start a pipeline may run programs.
@@ -10,7 +11,7 @@ start a pipeline may run programs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -26,6 +27,12 @@ INTERNAL_PREFIX = "/_mlops/"
 STS_NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 _SCOPE = re.compile(r"Credential=[^/\s]+/\d{8}/[^/\s]*/(?P<service>[^/\s]+)/aws4_request")
 
+_PATHS = (
+    (re.compile(r"/endpoints/[^/]+/(async-)?invocations(-response-stream)?/?$"), "sagemaker"),
+    (re.compile(r"/2015-03-31/functions(/|$)"), "lambda"),
+)
+"""Paths of which curl and the like need no signature: no bucket is called so and posted to."""
+
 
 class Service(Protocol):
     def handle(self, operation: str, request: JsonObject) -> JsonObject: ...
@@ -34,11 +41,22 @@ class Service(Protocol):
 class Router:
     """The WSGI application of the gateway."""
 
-    def __init__(self, *, internal: WsgiApp, sagemaker: Service, sts: Service, s3: WsgiApp) -> None:
+    def __init__(
+        self,
+        *,
+        internal: WsgiApp,
+        sagemaker: Service,
+        sts: Service,
+        s3: WsgiApp,
+        invocations: WsgiApp,
+        faces: Mapping[str, WsgiApp] | None = None,
+    ) -> None:
+        """`invocations` answers sagemaker-runtime; `faces` further services, by signing name."""
         self._internal = internal
         self._sagemaker = sagemaker
         self._sts = sts
-        self._s3 = s3
+        self._invocations = invocations
+        self._faces = {"s3": s3, **(faces or {})}
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if is_from_a_web_page(environ):
@@ -46,8 +64,11 @@ class Router:
         if environ["PATH_INFO"].startswith(INTERNAL_PREFIX):
             return self._internal(environ, start_response)
         service = service_of(environ)
-        if service == "s3":
-            return self._s3(environ, start_response)
+        if service == "sagemaker" and is_runtime_request(environ):
+            return self._invocations(environ, start_response)
+        face = self._faces.get(service)
+        if face is not None:
+            return face(environ, start_response)
         return self._answer(environ, service).send(start_response)
 
     def _answer(self, environ: Environ, service: str) -> Response:
@@ -60,7 +81,7 @@ class Router:
     def _answer_sagemaker(self, environ: Environ) -> Response:
         prefix, _, operation = environ.get("HTTP_X_AMZ_TARGET", "").partition(".")
         if prefix != "SageMaker":
-            # sagemaker-runtime and others sign as sagemaker, too.
+            # sagemaker-featurestore-runtime and others sign as sagemaker, too.
             return refuse(environ, "sagemaker")
         return json11.answer(environ, operation, self._sagemaker.handle)
 
@@ -111,7 +132,16 @@ def service_of(environ: Environ) -> str:
         return target.partition(".")[0]
     if _asks_sts(environ):
         return "sts"
+    for path, service in _PATHS:
+        if path.match(environ["PATH_INFO"]) and environ["REQUEST_METHOD"] != "GET":
+            return service
     return _presigned_service(environ) or "s3"
+
+
+def is_runtime_request(environ: Environ) -> bool:
+    """Whether a request to sagemaker is for sagemaker-runtime, which signs under that name."""
+    path: str = environ["PATH_INFO"]
+    return "HTTP_X_AMZ_TARGET" not in environ and path.startswith("/endpoints/")
 
 
 def _asks_sts(environ: Environ) -> bool:

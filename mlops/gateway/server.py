@@ -44,6 +44,16 @@ class Executions(Protocol):
     def close(self) -> None: ...
 
 
+class Host(Protocol):
+    """What the life of a gateway needs of what it hosts: endpoints, functions."""
+
+    def up(self) -> int:
+        """How many of them are up: while any is, an idle gateway stays."""
+        ...
+
+    def recover(self) -> None: ...
+
+
 class Listeners:
     """One port on the loopback address, and on `job_host` where that is another of this host's.
 
@@ -226,6 +236,7 @@ class Gateway:
         *,
         listeners: Listeners,
         executions: Executions,
+        hosts: Sequence[Host] = (),
         runtime: str,
         started_at: datetime,
         leaving: threading.Event,
@@ -236,6 +247,7 @@ class Gateway:
         self.runtime = runtime
         self.started_at = started_at
         self._executions = executions
+        self._hosts = hosts
         self._leaving = leaving
         self._closing = closing
         self._idle_limit = idle_limit
@@ -246,8 +258,10 @@ class Gateway:
         return self.listeners.url
 
     def serve(self, app: WsgiApp) -> None:
-        """Record what a dead gateway left, then answer."""
+        """Record what a dead gateway left, go on with what it hosted, then answer."""
         self._executions.recover()
+        for host in self._hosts:
+            host.recover()
         self._activity = Activity(app)
         self.listeners.serve(self._activity)
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
@@ -279,7 +293,9 @@ class Gateway:
 
     def _is_idle(self) -> bool:
         idle = self._activity.idle_seconds() if self._activity else 0.0
-        return idle >= self._idle_limit and not self._executions.active()
+        if idle < self._idle_limit or self._executions.active():
+            return False
+        return not any(host.up() for host in self._hosts)
 
     def stop(self) -> None:
         """End everything. What cannot be closed is logged, and does not keep the rest open."""

@@ -5,8 +5,16 @@ an answer that of its output shape, an error a ``ServiceError`` with AWS's code.
 them on the wire; ``execution`` reaches the registry through ``ports.ModelRegistry``.
 """
 
+from mlops.services.endpoint_host import ServiceEndpointHost
 from mlops.services.registry import ServiceRegistry
+from mlops.services.runtime import RuntimeService
 from mlops.services.sagemaker import SageMakerService
 from mlops.services.sts import StsService
 
-__all__ = ["SageMakerService", "ServiceRegistry", "StsService"]
+__all__ = [
+    "RuntimeService",
+    "SageMakerService",
+    "ServiceEndpointHost",
+    "ServiceRegistry",
+    "StsService",
+]

@@ -39,6 +39,12 @@ class Arns:
     def training_job(self, name: str) -> str:
         return self._of("training-job", name)
 
+    def endpoint_config(self, name: str) -> str:
+        return self._of("endpoint-config", name)
+
+    def endpoint(self, name: str) -> str:
+        return self._of("endpoint", name)
+
     @property
     def user_context(self) -> dict[str, dict[str, str]]:
         """Who made a thing (``UserContext``): locally there is one user, the account's root."""

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 
 from mlops import aws_model
 from mlops.errors import ServiceError
+from mlops.hosting import EndpointManager
 from mlops.ports import Clock, JsonObject, ObjectStore, StateStore
 from mlops.services.answers import wire_answer
 from mlops.services.arns import Arns
+from mlops.services.endpoint_configs import EndpointConfigOperations
+from mlops.services.endpoints import EndpointOperations
 from mlops.services.executions import ExecutionOperations, Executions
 from mlops.services.jobs import JobOperations
 from mlops.services.model_packages import ModelPackageOperations
@@ -29,6 +32,7 @@ class SageMakerService:
         state: StateStore,
         objects: ObjectStore,
         executions: Executions,
+        hosting: EndpointManager,
         settings: Settings,
         clock: Clock,
     ) -> None:
@@ -36,11 +40,14 @@ class SageMakerService:
         pipelines = PipelineOperations(state, objects, arns, clock.now)
         running = ExecutionOperations(state, executions, pipelines, arns, clock.now)
         packages = ModelPackageOperations(state, arns, clock.now)
+        configs = EndpointConfigOperations(state, arns, clock.now)
         self._handlers: Mapping[str, Handler] = {
             **pipelines.handlers,
             **running.handlers,
             **packages.handlers,
             **ModelOperations(state, arns, clock.now).handlers,
+            **configs.handlers,
+            **EndpointOperations(state, hosting, configs, arns).handlers,
             **JobOperations(state).handlers,
             **TagOperations(state).handlers,
             **SearchOperations(state, pipelines, running, packages).handlers,

@@ -51,6 +51,8 @@ class TagOperations:
             "model-package": lambda: self._state.get_model_package(arn),
             "processing-job": lambda: self._state.find_step_by_job("Processing", name),
             "training-job": lambda: self._state.find_step_by_job("Training", name),
+            "endpoint-config": lambda: self._state.get_resource("endpoint-config", name),
+            "endpoint": lambda: self._state.get_resource("endpoint", name),
         }
         find = stored.get(kind)
         if find is None or find() is None:

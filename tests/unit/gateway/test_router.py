@@ -99,8 +99,14 @@ class Exchange:
 
     def __init__(self) -> None:
         self.internal, self.sagemaker, self.sts, self.s3 = (Recorder() for _ in range(4))
+        self.invocations, self.functions = Recorder(), Recorder()
         self.router = Router(
-            internal=self.internal, sagemaker=self.sagemaker, sts=self.sts, s3=self.s3
+            internal=self.internal,
+            sagemaker=self.sagemaker,
+            sts=self.sts,
+            s3=self.s3,
+            invocations=self.invocations,
+            faces={"lambda": self.functions},
         )
         self.status = ""
         self.headers: dict[str, str] = {}

@@ -12,11 +12,16 @@ from typing import Any, BinaryIO
 
 import pytest
 
+from mlops.clock import SystemClock
 from mlops.definition import bind_parameters, parse_definition
 from mlops.errors import NoSuchBucket, NoSuchKey
+from mlops.hosting import EndpointManager
 from mlops.ports import ExecutionRecord, ExecutionStatus, PipelineRecord, StateStore
+from mlops.runtimes.fake import FakeRuntime
+from mlops.runtimes.fake_model import FakeModelServer
 from mlops.services import SageMakerService, ServiceRegistry
 from mlops.settings import Settings
+from mlops.stores.objects.memory import MemoryObjectStore
 from mlops.stores.state import SqliteStateStore
 
 ROLE = "arn:aws:iam::000000000000:role/mlops-execution"
@@ -142,13 +147,40 @@ def executions(state: SqliteStateStore, clock: TickingClock) -> RecordedExecutio
 
 
 @pytest.fixture
+def runtime() -> FakeRuntime:
+    """What endpoints run on; every server answers at once, with the request."""
+    return FakeRuntime(FakeModelServer())
+
+
+@pytest.fixture
+def hosting(
+    state: SqliteStateStore, runtime: FakeRuntime, tmp_path: Path
+) -> Iterator[EndpointManager]:
+    settings = Settings(store=tmp_path)
+    made = EndpointManager(
+        MemoryObjectStore(),
+        state,
+        runtime,
+        SystemClock(),
+        settings,
+        lambda: "http://127.0.0.1:1",
+        lambda name: runtime,
+        pause_seconds=0.01,
+    )
+    yield made
+    made.close()
+    runtime.remove_leftovers({})
+
+
+@pytest.fixture
 def service(
     state: SqliteStateStore,
     objects: Any,
     executions: RecordedExecutions,
+    hosting: EndpointManager,
     clock: TickingClock,
 ) -> SageMakerService:
-    return SageMakerService(state, objects, executions, Settings(), clock)
+    return SageMakerService(state, objects, executions, hosting, Settings(), clock)
 
 
 @pytest.fixture

@@ -1,0 +1,63 @@
+"""sagemaker-runtime: InvokeEndpoint."""
+
+from __future__ import annotations
+
+from mlops import aws_model
+from mlops.errors import ServiceError
+from mlops.hosting import EndpointManager
+from mlops.hosting.invocation import Invocation, InvocationAnswer
+from mlops.ports import JsonObject
+
+OPERATION = "InvokeEndpoint"
+
+_REFUSED = {
+    "TargetModel": "endpoints of several models do not run locally yet",
+    "TargetContainerHostname": "inference pipelines do not run locally yet",
+    "InferenceComponentName": "inference components do not run locally yet",
+    "EnableExplanations": "no explainer runs here",
+    "SessionId": "stateful sessions do not run locally yet",
+}
+_LIMITED = {"ContentType", "Accept", "CustomAttributes", "TargetVariant", "InferenceId"}
+
+
+class RuntimeService:
+    """Requests in botocore's shape, answers whose body is still on its way. Thread-safe."""
+
+    def __init__(self, hosting: EndpointManager) -> None:
+        self._hosting = hosting
+
+    def invoke(self, request: JsonObject) -> InvocationAnswer:
+        """InvokeEndpoint. The answer's body has to be read or closed.
+
+        Raises:
+            ModelError, ServiceError: as InvokeEndpoint answers.
+        """
+        _check(request)
+        return self._hosting.invoke(
+            request["EndpointName"],
+            Invocation(
+                body=request.get("Body", b""),
+                content_type=request.get("ContentType"),
+                accept=request.get("Accept"),
+                custom_attributes=request.get("CustomAttributes"),
+                target_variant=request.get("TargetVariant"),
+                inference_id=request.get("InferenceId"),
+            ),
+        )
+
+
+def _check(request: JsonObject) -> None:
+    for name, reason in _REFUSED.items():
+        if request.get(name) is not None:
+            raise ServiceError("ValidationError", f"{name} is not supported: {reason}")
+    # The body's own limit is checked by who reads it: a request need not be here whole for that.
+    given = {name: request[name] for name in _LIMITED if request.get(name) is not None}
+    problems = aws_model.find_problems(
+        "sagemaker-runtime",
+        OPERATION,
+        {"EndpointName": request["EndpointName"], "Body": b"", **given},
+    )
+    if problems:
+        count = len(problems)
+        head = f"{count} validation error{'s' if count > 1 else ''} detected: "
+        raise ServiceError("ValidationError", head + "; ".join(problems))
