@@ -2,11 +2,14 @@
 
 Images that `containers/` defines, and plain Python images, run on the environment that mlops
 itself runs on: its programs come first on the PATH, after the image's own `bin`. Every other
-image is refused, because nothing here could stand in for what it holds.
+image is refused, because nothing here could stand in for what it holds. What an image of
+`containers/` runs by itself is what its Dockerfile says (ENTRYPOINT and CMD as JSON lists).
 """
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -14,6 +17,7 @@ from pathlib import Path
 
 import mlops
 from mlops.errors import RuntimeUnavailable
+from mlops.ports import JobSpec
 from mlops.settings import Settings
 
 PYTHON_IMAGES = ("python:*", "*/python:*")
@@ -22,13 +26,21 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True, slots=True)
 class ProcessImage:
-    """What stands in for an image: the folders to look for programs in, in order."""
+    """What stands in for an image: the folders to look for programs in, in order; its command."""
 
     path: tuple[Path, ...]
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
 
     @property
     def search_path(self) -> str:
         return ":".join([*map(str, self.path), SYSTEM_PATH])
+
+    def command_line(self, job: JobSpec) -> tuple[str, ...]:
+        """What a container of the image would run for `job`, by the rules of containers."""
+        if job.command:
+            return (*job.command, *job.arguments)
+        return (*self.entrypoint, *(job.arguments or self.command))
 
 
 def find_image(uri: str, settings: Settings) -> ProcessImage:
@@ -40,7 +52,13 @@ def find_image(uri: str, settings: Settings) -> ProcessImage:
     environment = Path(sys.prefix) / "bin"
     mapping = settings.image_for(uri)
     if mapping is not None and mapping.folder is not None:
-        return ProcessImage((_container_folder(mapping.folder) / "bin", environment))
+        folder = _container_folder(mapping.folder)
+        dockerfile = (folder / "Dockerfile").read_text(encoding="utf-8")
+        return ProcessImage(
+            (folder / "bin", environment),
+            entrypoint=_last_list(dockerfile, "ENTRYPOINT"),
+            command=_last_list(dockerfile, "CMD"),
+        )
     if any(fnmatchcase(uri, pattern) for pattern in PYTHON_IMAGES):
         return ProcessImage((environment,))
     raise RuntimeUnavailable(
@@ -49,6 +67,12 @@ def find_image(uri: str, settings: Settings) -> ProcessImage:
         next_step="run it with --runtime docker, or map it to a folder of containers/ by an "
         "[[images]] entry in mlops.toml",
     )
+
+
+def _last_list(dockerfile: str, instruction: str) -> tuple[str, ...]:
+    """The words of the last instruction of its kind; none where it has none, or is no list."""
+    found = re.findall(rf"^{instruction}\s+(\[.*\])\s*$", dockerfile, re.MULTILINE)
+    return tuple(json.loads(found[-1])) if found else ()
 
 
 def _container_folder(name: str) -> Path:

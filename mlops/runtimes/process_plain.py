@@ -10,8 +10,9 @@ of it in these ways only:
 
 So a job runs only if its program asks for its folders in one of these ways. Which program that
 is: the script that a Python interpreter or a shell is given, the text after `-c`, or the command
-itself where it is a script. Its text must mention `SAGEMAKER_BASE_DIR` or an `SM_` variable, and
-so must a training script where the job's folder holds it. Anything else is refused before it
+itself where it is a script. Its text must mention `SAGEMAKER_BASE_DIR` or an `SM_` variable
+(`LAMBDA_TASK_ROOT` for what starts a Lambda function), and so must a training script where the
+job's folder holds it. Anything else is refused before it
 starts: it would find nothing at `/opt/ml`, or worse, another job's files.
 """
 
@@ -30,7 +31,7 @@ from mlops.runtimes.layout import OPT_ML
 
 BASE_FOLDER_VARIABLE = "SAGEMAKER_BASE_DIR"
 
-_ASKS_FOR_ITS_FOLDERS = re.compile(r"\bSAGEMAKER_BASE_DIR\b|\bSM_[A-Z]")
+_ASKS_FOR_ITS_FOLDERS = re.compile(r"\bSAGEMAKER_BASE_DIR\b|\bSM_[A-Z]|\bLAMBDA_TASK_ROOT\b")
 _OPT_ML_PATH = re.compile(rf"(?:(?<=[=:,;])|^){re.escape(OPT_ML)}(?=/|:|,|;|$)")
 _INTERPRETER = re.compile(r"(python[\d.]*|(ba|da)?sh)$")
 _SCRIPT_LIMIT = 1 << 20  # bytes of a file that are read in search of a variable

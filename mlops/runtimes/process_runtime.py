@@ -123,8 +123,14 @@ class ProcessRuntime:
         memory_megabytes: int | None = None,
     ) -> Started:
         image = find_image(job.image, self._settings)
-        job = replace(job, folder=job.folder.resolve(), log=job.log.absolute())
-        argv = (*job.command, *job.arguments)
+        argv = image.command_line(job)
+        job = replace(
+            job,
+            folder=job.folder.resolve(),
+            log=job.log.absolute(),
+            command=argv,
+            arguments=(),
+        )
         if not argv:
             raise RuntimeUnavailable(
                 f"Job {job.name} names no command, and only the image {job.image} knows its own",
