@@ -34,6 +34,8 @@ REASONS = {status.value: status.phrase for status in http.HTTPStatus}
 
 
 class Request:
+    """A whole request: what of its head an answer depends on, and its body."""
+
     __slots__ = (
         "accept",
         "body",
@@ -47,6 +49,8 @@ class Request:
 
 
 class Connection(asyncio.Protocol):
+    """The transport calls it with bytes, the parser with their parts; it answers one by one."""
+
     def __init__(self, server):
         self.server = server
         self.transport = None
@@ -72,7 +76,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, _):
         self.server.forget(self)
-        self.transport = None
+        self.transport = self.parser = None  # the parser refers back to this object
 
     def pause_writing(self):
         self.stalled_since = time.monotonic()
@@ -316,8 +320,8 @@ class Connection(asyncio.Protocol):
         if self.lingering_since is not None:
             if now - self.lingering_since > LINGER_SECONDS:
                 self.transport.abort()
-        elif self.stalled_since is not None:
-            if now - self.stalled_since > timeout:
+        elif self.stalled_since is not None or self.transport.is_closing():
+            if now - (self.stalled_since or self.idle_since) > timeout:
                 self.transport.abort()
         elif self.started is not None:
             if now - self.started > timeout:
