@@ -88,6 +88,8 @@ class MemoryObjectStore:
         if prefix and not prefix.endswith("/") and prefix in self._objects(bucket):
             return None
         below = f"{prefix.removesuffix('/')}/" if prefix else ""
+        if any(not info.key.startswith(below) for info in self.list(bucket, prefix)):
+            return None  # siblings that share the prefix as text
         held = {info.key[len(below) :]: info.key for info in self.list(bucket, below)}
         names = {segment for key in held.values() for segment in key.split("/")}
         if not held or not all(is_ordinary(name) for name in names):

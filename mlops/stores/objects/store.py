@@ -569,7 +569,10 @@ class FileObjectStore:
         if prefix and not prefix.endswith("/") and tree.find(check_key(prefix)):
             return None
         with translated(self._root):
-            return tree.plain_folder(prefix)
+            folder = tree.plain_folder(prefix)
+            if folder is None or not prefix or prefix.endswith("/"):
+                return folder
+            return None if tree.has_siblings(prefix) else folder
 
     def file_of(self, bucket: str, key: str) -> Path:
         path = self._tree(bucket).find(check_key(key))

@@ -261,6 +261,17 @@ class BucketTree:
         with self._lock:
             return Path(folder) if self._is_plain(folder) else None
 
+    def has_siblings(self, prefix: str) -> bool:
+        """Whether keys begin with `prefix` that are neither it nor below it as a folder."""
+        above, _, last = os.path.join(self._folder, prefix).rpartition("/")  # noqa: PTH118
+        start = last.encode()
+        return any(
+            order.startswith(start)
+            and order.removesuffix(b"/") != start
+            and (not order.endswith(b"/") or self._holds_objects(entry.path))
+            for order, entry in self._entries(above)
+        )
+
     def _is_plain(self, folder: str) -> bool:
         """Whether only objects under their own names are in `folder`, and at least one."""
         count, todo = 0, [folder]

@@ -227,6 +227,8 @@ def test_a_folder_stands_for_a_prefix_when_it_is_exactly_the_same(store: ObjectS
         (["in/a", "in/a/b"], "in/"),  # a and a/b cannot lie in one folder
         (["other"], "in"),  # nothing there
         (["in/../y"], "in/.."),
+        (["in/a", "in.csv"], "in"),  # a sibling begins with it
+        (["x/in/a", "x/in2/b"], "x/in"),
     ],
 )
 def test_no_folder_stands_for_any_other_prefix(

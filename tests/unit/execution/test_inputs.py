@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops.errors import InvalidKey
+from mlops.execution.cluster import Share
 from mlops.execution.failures import StepFailure
-from mlops.execution.inputs import Input, InputStager, names_below
+from mlops.execution.inputs import Input, InputStager
+from mlops.execution.object_names import names_below, objects_in_manifest
 from mlops.s3_uri import split_s3_uri
 from mlops.stores.objects import FileObjectStore
 
@@ -23,7 +27,8 @@ from mlops.stores.objects import FileObjectStore
         ("in", ["in/a"], ["a"]),
         ("in/a.csv", ["in/a.csv"], ["a.csv"]),
         ("in/a", ["in/a", "in/a/b"], ["a", "b"]),
-        ("in", ["in/a", "in2/b", "in.csv"], ["a"]),
+        ("in", ["in/a", "in2/b", "in.csv"], ["a", "in2/b", "in.csv"]),
+        ("x/in", ["x/in", "x/in/a", "x/in2/b"], ["in", "a", "in2/b"]),
         ("data/tr", ["data/train/a.csv", "data/try"], ["train/a.csv", "try"]),
         ("", ["a", "b/c"], ["a", "b/c"]),
         ("in/", ["in/", "in/folder/", "in/a"], ["a"]),
@@ -114,3 +119,102 @@ def test_kept_inputs_are_copies_and_may_be_nothing(
     assert copy.read_bytes() == b"x"
     assert not copy.samefile(objects.file_of("bucket", "c/a"))
     assert list((tmp_path / "ml" / "more").iterdir()) == []
+
+
+# --- siblings, manifests, shares ---
+
+
+def stage(objects: FileObjectStore, tmp_path: Path, each: Input) -> dict[str, str]:
+    """What the input's folder shows: file names to texts."""
+    (mount,) = InputStager(objects, tmp_path / "ml", tmp_path / "scratch").stage([each])
+    return {
+        str(file.relative_to(mount.source)): file.read_text()
+        for file in sorted(mount.source.rglob("*"))
+        if file.is_file()
+    }
+
+
+def put(objects: FileObjectStore, *keys: str) -> None:
+    for key in keys:
+        objects.put("bucket", key, key.encode())
+
+
+def test_siblings_that_share_the_prefix_as_text_come_along(
+    objects: FileObjectStore, tmp_path: Path
+) -> None:
+    put(objects, "data/train/a", "data/train.csv", "data/training/b", "data/other")
+    found = stage(objects, tmp_path, Input("i", "s3://bucket/data/train", "/opt/ml/input/data/i"))
+    assert found == {
+        "a": "data/train/a",
+        "train.csv": "data/train.csv",
+        "training/b": "data/training/b",
+    }
+
+
+MANIFEST = '[{"prefix": "s3://bucket/data/"}, "a", "sub/b"]'
+
+
+def test_a_manifest_lists_the_objects(objects: FileObjectStore, tmp_path: Path) -> None:
+    put(objects, "data/a", "data/sub/b", "data/unlisted")
+    objects.put("bucket", "the.manifest", MANIFEST.encode())
+    each = Input("i", "s3://bucket/the.manifest", "/opt/ml/input/data/i", manifest=True)
+    assert stage(objects, tmp_path, each) == {"a": "data/a", "sub/b": "data/sub/b"}
+
+
+def test_a_manifest_that_names_a_missing_object_says_which(
+    objects: FileObjectStore, tmp_path: Path
+) -> None:
+    put(objects, "data/a")
+    objects.put("bucket", "the.manifest", MANIFEST.encode())
+    each = Input("i", "s3://bucket/the.manifest", "/opt/ml/input/data/i", manifest=True)
+    with pytest.raises(StepFailure, match="there is no s3://bucket/data/sub/b"):
+        stage(objects, tmp_path, each)
+
+
+def test_a_manifest_that_is_missing_says_so(objects: FileObjectStore, tmp_path: Path) -> None:
+    each = Input("i", "s3://bucket/no.manifest", "/opt/ml/input/data/i", manifest=True)
+    with pytest.raises(StepFailure, match="No S3 objects found"):
+        stage(objects, tmp_path, each)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "it is no JSON"),
+        ("{}", "it must be a JSON array"),
+        ("[]", "it must be a JSON array"),
+        ('["a"]', "first element must be"),
+        ('[{"prefix": "s3://bucket/"}]', "files must follow"),
+        ('[{"prefix": "data/"}, "a"]', "is no S3 address"),
+        ('[{"prefix": "s3://bucket/"}, 7]', "every element after the first"),
+    ],
+)
+def test_another_manifest_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(StepFailure, match=f"s3://b/m is not a valid manifest file: .*{reason}"):
+        objects_in_manifest(text, "s3://b/m")
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a/../b", "/"])
+def test_no_name_in_a_manifest_leaves_its_folder(name: str) -> None:
+    text = json.dumps([{"prefix": "s3://bucket/data/"}, name])
+    with pytest.raises(StepFailure, match="cannot be a file name"):
+        objects_in_manifest(text, "s3://b/m")
+
+
+@given(st.integers(1, 5), st.integers(1, 12))
+def test_shares_are_the_whole_without_overlap(count: int, files: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = FileObjectStore(Path(folder) / "objects")
+        store.create_bucket("bucket")
+        put(store, *(f"in/{number:02}" for number in range(files)))
+        shares = [
+            stage(
+                store,
+                Path(folder) / str(index),
+                Input("i", "s3://bucket/in/", "/opt/ml/input/i", share=Share(index, count)),
+            )
+            for index in range(count)
+        ]
+    sizes = [len(share) for share in shares]
+    assert sum(sizes) == len(set().union(*shares)) == files
+    assert max(sizes) - min(sizes) <= 1
