@@ -233,14 +233,28 @@ def _compiled(pattern: str, ascii_only: bool = False) -> re.Pattern[str]:
     highest = 127 if ascii_only else sys.maxunicode
     text = pattern.replace(_SURROGATE_RANGE, r"\U00010000-\U0010FFFF")
     text = re.sub(r"\$\{\d+,\d+\}", "$", text)  # a repeated end of text is the end of text
-    text = re.sub(r"\\p\{(\w+)\}", lambda match: _property_class(match[1], highest), text)
+    text = text.replace(r"\z", r"\Z")
+    text = re.sub(
+        r"\\p\{(\w+)\}",
+        # A class inside another needs no brackets of its own; one that stands alone does.
+        lambda match: _in_brackets(text[: match.start()], _property_class(match[1], highest)),
+        text,
+    )
     return re.compile(text)
+
+
+def _in_brackets(before: str, inside: str) -> str:
+    plain = re.sub(r"\\.", "", before)
+    return inside if plain.rfind("[") > plain.rfind("]") else f"[{inside}]"
+
+
+_POSIX_CLASSES = {"Alnum": "a-zA-Z0-9", "ASCII": r"\x00-\x7f", "Print": r"\x20-\x7e"}
 
 
 def _property_class(name: str, highest: int) -> str:
     """The inside of a character class for Java's ``\\p{name}``."""
-    if name == "Alnum":
-        return "a-zA-Z0-9"
+    if name in _POSIX_CLASSES:
+        return _POSIX_CLASSES[name]
     return _unicode_ranges(name, highest)
 
 

@@ -139,6 +139,8 @@ class Connections:
         except TimeoutError as error:
             connection.close()
             raise TooSlow from error
+        except http.client.ImproperConnectionState:
+            raise  # a defect of ours, and no reason to send a request again
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise NoAnswer(f"{type(error).__name__}: {error}") from error
@@ -198,8 +200,9 @@ class _Exchange:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        whole = self._response.isclosed() or self._response.length == 0
-        if whole and not self._response.will_close:
+        if self._response.length == 0:
+            self._response.close()  # read to its end, which read1 leaves open
+        if self._response.isclosed() and not self._response.will_close:
             self._connections.give_back(connection)
         else:
             connection.close()

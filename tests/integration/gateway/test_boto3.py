@@ -153,8 +153,8 @@ def test_who_am_i(aws: Clients, lab: Lab) -> None:
 
 
 def test_operations_that_are_not_answered_are_named(sagemaker: Any, aws: Clients) -> None:
-    with pytest.raises(ClientError, match="does not answer sagemaker ListEndpoints") as caught:
-        sagemaker.list_endpoints()
+    with pytest.raises(ClientError, match="does not answer sagemaker ListClusters") as caught:
+        sagemaker.list_clusters()
     error = caught.value.response
     assert error["Error"]["Code"] == "NotImplemented"
     assert error["ResponseMetadata"]["HTTPStatusCode"] == 501
@@ -171,7 +171,11 @@ def test_operations_that_are_not_answered_are_named(sagemaker: Any, aws: Clients
         ("lambda", "list_functions", {}),  # REST with JSON
         ("route53", "list_hosted_zones", {}),  # REST with XML
         ("cloudwatch", "list_metrics", {}),  # CBOR
-        ("sagemaker-runtime", "invoke_endpoint", {"EndpointName": "e", "Body": b"1"}),
+        (
+            "sagemaker-runtime",
+            "invoke_endpoint_async",
+            {"EndpointName": "e", "InputLocation": "s3://bucket/input"},
+        ),
     ],
 )
 def test_a_service_that_is_not_here_says_so_in_its_protocol(
