@@ -53,6 +53,18 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class Peers:
+    """The containers of one job that reach one another by host name, as one of them sees them.
+
+    ``network`` is the same for all of them and nobody else's; ``host`` is this container's name.
+    """
+
+    network: str
+    host: str
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class JobSpec:
     """Everything a runtime needs to run one container of a job.
 
@@ -72,6 +84,8 @@ class JobSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    peers: Peers | None = None
+    """Set for each container of a job that has several; a name resolves once its container runs."""
 
 
 @dataclass(frozen=True, slots=True)

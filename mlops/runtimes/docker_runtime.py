@@ -21,10 +21,11 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from mlops.errors import JobError, MlopsError
-from mlops.ports import JobSpec, Mount, ServerSpec
+from mlops.ports import JobSpec, Mount, Peers, ServerSpec
 from mlops.runtimes.docker_engine import Engine, find_engine, translated
 from mlops.runtimes.docker_job import DockerJob, remove_container
 from mlops.runtimes.docker_mounts import bind, docker_mounts
+from mlops.runtimes.docker_network import JobNetworks
 from mlops.runtimes.docker_server import (
     SERVER_LABEL,
     DockerServer,
@@ -96,6 +97,7 @@ class DockerRuntime:
         self._settings = settings
         self._scratch = settings.store.absolute() / "runtime/docker"
         self._abilities = _Abilities(overlay=overlay)
+        self._networks = JobNetworks(self.engine)
         self._running: dict[str, DockerJob] = {}
         self._lock = threading.Lock()
 
@@ -110,7 +112,34 @@ class DockerRuntime:
 
     def start(self, job: JobSpec) -> DockerJob:
         """As `mlops.ports.ContainerRuntime.start`."""
-        return self._start(job, _leave_alone, partial(DockerJob, self.engine, job))
+        peers = job.peers
+        if peers is None:
+            return self._start(job, _leave_alone, partial(DockerJob, self.engine, job))
+        try:
+            return self._start(
+                job,
+                lambda config: self._networks.enter(config, job, peers),
+                partial(self._peer, job, peers),
+            )
+        except MlopsError:
+            self._networks.leave(peers)
+            raise
+
+    def _peer(
+        self,
+        job: JobSpec,
+        peers: Peers,
+        container: str,
+        scratch: Path,
+        *,
+        give: Callable[[list[Path]], None],
+        forget: Callable[[str], None],
+    ) -> DockerJob:
+        def forget_and_leave(gone: str) -> None:
+            forget(gone)
+            self._networks.leave(peers)
+
+        return DockerJob(self.engine, job, container, scratch, give=give, forget=forget_and_leave)
 
     def serve(self, server: ServerSpec) -> DockerServer:
         """As `mlops.ports.ContainerRuntime.serve`."""
@@ -167,6 +196,7 @@ class DockerRuntime:
         found = self._containers(JOB_LABEL, labels)
         for container in found:
             self._remove_leftover(container)
+        self._networks.remove_leftovers(labels)
         return [container["Labels"][JOB_LABEL] for container in found]
 
     def _containers(self, mark: str, labels: Mapping[str, str]) -> Sequence[Mapping[str, Any]]:

@@ -38,6 +38,7 @@ from mlops.runtimes.namespaces import (
 from mlops.runtimes.passed_on import network_environment, pip_configuration
 from mlops.runtimes.process_found import FoundServer
 from mlops.runtimes.process_images import find_image
+from mlops.runtimes.process_peers import HOSTS, hosts_file
 from mlops.runtimes.process_plain import check_runs_plain, plain_environment, rewritten
 from mlops.runtimes.process_tree import JOB_VARIABLE, kill_marked
 from mlops.runtimes.served import LOOPBACK, ServerRecord, WatchedServer, as_job, free_port
@@ -140,6 +141,7 @@ class ProcessRuntime:
         environment = self._environment(job, run, image.search_path)
         plain = self.namespaces.isolation is Isolation.NONE
         if plain:
+            _refuse_peers(job, self.namespaces.reason)
             check_runs_plain(job, environment["PATH"], self.namespaces.reason)
             argv = rewritten(argv, job.folder)
             environment = plain_environment(environment, job.folder)
@@ -149,6 +151,9 @@ class ProcessRuntime:
         copies = Copies(job.folder, mounts if plain else ())
         try:
             _make_run_folder(run, job, record)
+            if job.peers is not None:
+                present = HOSTS.read_text(encoding="utf-8") if HOSTS.exists() else ""
+                (run / "hosts").write_text(hosts_file(present, job.peers), encoding="utf-8")
             materialise(copies.folder, copies.mounts)
             plan = self._plan(job, run, argv, environment, mounts)
             process = _launch(plan | {"memory_megabytes": memory_megabytes})
@@ -228,6 +233,7 @@ class ProcessRuntime:
             "argv": list(argv),
             "environment": dict(environment),
             "isolation": str(self.namespaces.isolation),
+            "host": None if job.peers is None else job.peers.host,
             "overlay": self.namespaces.overlay_problem is None,
             "mounts": [
                 (str(mount.source.resolve()), mount.target[len(OPT_ML) :], str(mount.mode))
@@ -387,6 +393,16 @@ def _clear_away(run: Path, copies: Copies) -> None:
             remove_tree(run)
     except OSError as error:
         raise os_error(error, "A job's temporary files cannot be removed") from error
+
+
+def _refuse_peers(job: JobSpec, reason: str) -> None:
+    if job.peers is not None:
+        raise RuntimeUnavailable(
+            f"Job {job.name} has {len(job.peers.hosts)} instances, which need host names of their "
+            f"own, and this machine gives them none: {reason}",
+            next_step="set the job's InstanceCount to 1, or run it where Docker or Linux "
+            "namespaces are allowed (mlops doctor says what is missing)",
+        )
 
 
 def _check_not_hidden(*paths: Path) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 OPT_ML = "/opt/ml"
 SIGPIPE, SIGKILL, SIGTERM, SIGXFSZ = 13, 9, 15, 25
-CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWUSER = 0x20000, 0x04000000, 0x10000000
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 1, 32, 4096, 8192, 16384, 1 << 18
 MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -90,6 +90,14 @@ def enter_namespace(user_namespace: bool) -> None:
             with open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123
                 file.write(text)
     _mount("none", "/", flags=MS_REC | MS_PRIVATE)
+
+
+def take_host_name(plan: dict[str, Any]) -> None:
+    """Give a container of several its host name, and the addresses of the others' names."""
+    _checked(libc.unshare(CLONE_NEWUTS), "unshare the host name")
+    name = os.fsencode(plan["host"])
+    _checked(libc.sethostname(name, ctypes.c_size_t(len(name))), "set the host name")
+    _bind(plan["run"] + "/hosts", os.path.realpath("/etc/hosts"))
 
 
 def show_job_folder(plan: dict[str, Any]) -> None:
@@ -370,6 +378,8 @@ def run(plan: dict[str, Any]) -> None:
     try:
         if plan["isolation"] != "none":
             enter_namespace(plan["isolation"] == "user")
+            if plan["host"] is not None:
+                take_host_name(plan)
             show_job_folder(plan)
         status_file = reserve(plan)
         kills = _out_of_memory_kills()

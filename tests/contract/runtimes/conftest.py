@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from mlops.ports import ContainerRuntime, JobOutcome, JobSpec, Mount, RunningJob
+from mlops.ports import ContainerRuntime, JobOutcome, JobSpec, Mount, Peers, RunningJob
 from mlops.runtimes.fake import EndedBySignal, FakeContainer, FakeRuntime
 from mlops.runtimes.namespaces import Isolation, Namespaces, probe_namespaces
 from mlops.runtimes.process_runtime import ProcessRuntime
@@ -101,6 +101,7 @@ class Harness:
         labels: Mapping[str, str] | None = None,
         image: str = IMAGE,
         command: Sequence[str] | None = None,
+        peers: Peers | None = None,
     ) -> JobSpec:
         name = f"pipelines-k3j9x0q1m2ab-Step-{next(self.counter):010d}"
         if program is not None:
@@ -117,6 +118,7 @@ class Harness:
             environment=environment or {},
             mounts=tuple(mounts),
             labels={"mlops.test": self.folder.name, **(labels or {})},
+            peers=peers,
         )
 
     def start(self, program: Program, **more: Any) -> tuple[RunningJob, JobSpec]:
