@@ -15,12 +15,15 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import IO, cast
 
 from mlops.errors import DiskFull, InvalidKey, JobError, NoSuchBucket, NoSuchKey
 from mlops.hosting.plan import ModelData
 from mlops.ports import ObjectStore
 from mlops.s3_uri import split_s3_uri
 
+_GZIP_MAGIC = b"\x1f\x8b"
+_CHUNK_BYTES = 1 << 20
 MOST_FILES = 100_000
 ROOM_LEFT_BYTES = 256 * 1024 * 1024
 """What unpacking leaves free on the disk: others write there, too."""
@@ -93,9 +96,11 @@ def unpack(archive: Path, folder: Path, name: str) -> None:
         OSError: a file cannot be written.
     """
     try:
-        with tarfile.open(archive, "r|*") as tar:
+        with _opened(archive) as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
             for member in _checked(tar, folder, name):
                 tar.extract(member, folder, filter="data")
+            while stream.read(_CHUNK_BYTES):
+                pass  # to the end, where gzip's checksum is
     except tarfile.FilterError as error:
         raise BadModelData(
             f"The model data {name} is refused: {error}",
@@ -106,6 +111,13 @@ def unpack(archive: Path, folder: Path, name: str) -> None:
             f"The model data {name} is no sound tar.gz archive: {error}",
             next_step="pack the model's folder with: tar -czf model.tar.gz -C <folder> .",
         ) from error
+
+
+def _opened(archive: Path) -> IO[bytes]:
+    """The archive as tarfile takes it. Its own reading of gzip would check no checksum."""
+    with archive.open("rb") as stream:
+        zipped = stream.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+    return cast("IO[bytes]", gzip.open(archive)) if zipped else archive.open("rb")
 
 
 def _checked(tar: tarfile.TarFile, folder: Path, name: str) -> Iterator[tarfile.TarInfo]:
