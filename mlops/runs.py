@@ -23,6 +23,7 @@ from mlops.settings import Settings
 if TYPE_CHECKING:
     from mlops.authoring import CompiledPipeline
     from mlops.definition import Gate, PipelineDefinition
+    from mlops.deployment import DeploymentOutcome
     from mlops.gateway.client import GatewayClient
     from mlops.web.graph import Edge
 
@@ -97,6 +98,41 @@ def build_images_for(settings: Settings, progress: Callable[[str], None]) -> Non
     from mlops.images import build_images
 
     build_images(settings, base_image=os.environ.get("BASE_IMAGE"), progress=progress)
+
+
+def lab_endpoint(settings: Settings) -> str:
+    """The endpoint that the data set's descriptor names."""
+    from mlops.dataset import load_dataset
+
+    return load_dataset(settings.dataset).names.endpoint
+
+
+def deploy_registered(
+    running: RunningExecution,
+    details: Mapping[str, Any],
+    endpoint: str,
+    progress: Callable[[str], None],
+) -> DeploymentOutcome | None:
+    """Deploy and test the package that a run has registered; None where there is none to deploy.
+
+    Raises:
+        ExecutionFailed: the endpoint does not come into service, or cannot be tested.
+    """
+    from mlops.deployment import deploy_and_test
+
+    package = details.get("model_package")
+    if package is None:
+        return None
+    if package["approval_status"] != "Approved":
+        short = f"{package['group']}/{package['version']}"
+        progress(
+            f"endpoint  not deployed: {short} is {package['approval_status']}"
+            f" · mlops models approve {short} && mlops deploy {short}"
+        )
+        return None
+    return deploy_and_test(
+        running.client, running.settings, package["arn"], endpoint, progress=progress
+    )
 
 
 def stop_execution(client: GatewayClient, arn: str) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlops.cli.options import load_settings, store_option
-from mlops.errors import UsageError
+from mlops.errors import ExecutionFailed, ServiceError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,6 +45,9 @@ def parse_parameters(given: Sequence[str]) -> dict[str, str]:
 @click.option("--data", "dataset", type=click.Path(path_type=Path), help="A dataset descriptor.")
 @click.option("--data-file", type=click.Path(path_type=Path), help="The data it describes.")
 @click.option("--no-deploy", is_flag=True, help="Leave out the endpoint and its test.")
+@click.option(
+    "--endpoint", help="Where to deploy the package; by default the lab's pipeline alone deploys."
+)
 @click.option("--no-cache", is_flag=True, help="Run every step again.")
 @click.option("--build-images", is_flag=True, help="First build the images that changed.")
 @click.option("--detach", is_flag=True, help="Start and leave; the gateway goes on.")
@@ -59,6 +62,7 @@ def run(
     dataset: Path | None,
     data_file: Path | None,
     no_deploy: bool,
+    endpoint: str | None,
     no_cache: bool,
     build_images: bool,
     detach: bool,
@@ -90,7 +94,8 @@ def run(
         _write_json(json_file, {"execution_arn": running.arn, "status": "Executing"})
         return 0
     status = _follow(console, running, with_logs=not quiet)
-    return _finish(console, running, status, json_file)
+    name = None if no_deploy else endpoint or (None if target else runs.lab_endpoint(settings))
+    return _finish(console, running, status, json_file, name)
 
 
 @click.command("compile")
@@ -148,16 +153,44 @@ def _follow(console: Console, running: RunningExecution, *, with_logs: bool) -> 
 
 
 def _finish(
-    console: Console, running: RunningExecution, status: str, json_file: Path | None
+    console: Console,
+    running: RunningExecution,
+    status: str,
+    json_file: Path | None,
+    endpoint: str | None,
 ) -> int:
+    """Deploy what was registered, tell how all of it ended, and give the exit code."""
+    from mlops.runs import deploy_registered
+
+    details = running.details()
+    code = EXIT_CODES[status]
+    try:
+        if code == 0 and endpoint is not None:
+            outcome = deploy_registered(running, details, endpoint, _teller(console))
+            if outcome is not None:
+                details |= outcome.as_json()
+                code = 0 if outcome.passed else 1
+    except (ExecutionFailed, ServiceError):
+        # The pipeline's own result is told all the same, and then what failed after it.
+        _tell(console, running, details, json_file)
+        raise
+    _tell(console, running, details, json_file)
+    return code
+
+
+def _tell(
+    console: Console, running: RunningExecution, details: dict[str, Any], json_file: Path | None
+) -> None:
     from mlops.cli.summary import as_json, print_summary
     from mlops.runs import write_report
 
-    details = running.details()
     report = write_report(running.settings, details)
     print_summary(console, details, _relative(report))
     _write_json(json_file, as_json(details))
-    return EXIT_CODES[status]
+
+
+def _teller(console: Console) -> Callable[[str], None]:
+    return lambda line: console.print(f"  {line}", markup=False, soft_wrap=True)
 
 
 def _write_json(file: Path | None, document: dict[str, Any]) -> None:

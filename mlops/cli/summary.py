@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlops.cli.console import marked, table
@@ -11,6 +11,7 @@ from mlops.cli.view import StepLine, step_text
 if TYPE_CHECKING:
     from rich.console import Console
 
+ENDPOINT_TEST = ("status", "requests", "mse", "mean_ms", "p50_ms", "p95_ms")
 METRICS = ("mse", "rmse", "mae", "r2", "standard_deviation")
 
 
@@ -37,10 +38,9 @@ def as_json(details: Mapping[str, Any]) -> dict[str, Any]:
             for step in details["steps"]
         ],
         "metrics": {name: metrics.get(name) for name in METRICS},
-        "model_package": package
-        and {key: package.get(key) for key in ("arn", "version", "approval_status")},
-        "endpoint": None,
-        "endpoint_test": None,
+        "model_package": _known(package, ("arn", "version", "approval_status")),
+        "endpoint": details.get("endpoint"),
+        "endpoint_test": _known(details.get("endpoint_test"), ENDPOINT_TEST),
     }
 
 
@@ -70,6 +70,8 @@ def print_summary(console: Console, details: Mapping[str, Any], report: str) -> 
         *[("failed", reason) for reason in _failures(details)],
         ("mse", _against_gate(details)),
         ("package", _package(details.get("model_package"))),
+        ("endpoint", _endpoint(details.get("endpoint"))),
+        ("test", _test(details.get("endpoint_test"))),
         ("report", report),
     ]
     for name, value in rows:
@@ -90,6 +92,22 @@ def print_steps(console: Console, details: Mapping[str, Any]) -> None:
             detail=step.get("detail") or "",
         )
         console.print(step_text(line, width), soft_wrap=True)
+
+
+def _known(document: Mapping[str, Any] | None, keys: Sequence[str]) -> dict[str, Any] | None:
+    return None if document is None else {key: document.get(key) for key in keys}
+
+
+def _endpoint(endpoint: Mapping[str, Any] | None) -> str | None:
+    if endpoint is None:
+        return None
+    return f"{endpoint['name']} · {endpoint['status']} · {endpoint['url']}"
+
+
+def _test(test: Mapping[str, Any] | None) -> str | None:
+    from mlops.deployment import describe_test
+
+    return None if test is None else describe_test(test)
 
 
 def _failures(details: Mapping[str, Any]) -> list[str]:

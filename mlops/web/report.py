@@ -41,6 +41,7 @@ def render_report(details: Mapping[str, Any], edges: Sequence[Edge]) -> str:
         _section("Steps", _steps(details["steps"])),
         _failed_logs(details.get("failed_logs") or {}),
         _quality(details),
+        _endpoint(details.get("endpoint"), details.get("endpoint_test")),
         _section("Parameters", _pairs(details.get("parameters") or {})),
         _section("Definition", _definition(details["definition"])),
         element("footer", f"mlops {__version__} · {execution['arn']}"),
@@ -198,6 +199,22 @@ def _quality(details: Mapping[str, Any]) -> Markup | None:
         "Quality on the held-out test rows",
         element("div", element("div", _pairs(named)), image, class_="columns"),
     )
+
+
+def _endpoint(endpoint: Mapping[str, Any] | None, test: Mapping[str, Any] | None) -> Markup | None:
+    """The endpoint that serves the package, and what its test measured."""
+    if endpoint is None:
+        return None
+    pairs = {"status": endpoint["status"], "url": endpoint["url"]}
+    for name, value in (test or {}).items():
+        if isinstance(value, (int, float)):
+            pairs[f"test · {name}"] = f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
+        elif name == "status":
+            pairs["test"] = str(value)
+    failures = [
+        element("p", failure, class_="reason") for failure in (test or {}).get("failures", [])
+    ]
+    return _section(f"Endpoint {endpoint['name']}", join([_pairs(pairs), *failures]))
 
 
 def _image(svg: str) -> Markup:
