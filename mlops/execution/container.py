@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,7 @@ from mlops.execution.opt_ml import BASE
 from mlops.execution.outputs import FolderSync
 from mlops.execution.step_run import StepRun
 from mlops.execution.stopping import STOP_GRACE_SECONDS, TIME_LIMIT_GRACE_SECONDS, StepStopped
-from mlops.ports import JobOutcome, JobSpec, Mount, RunningJob
+from mlops.ports import JobOutcome, JobSpec, Mount, Peers, RunningJob
 
 LONGEST_MESSAGE_BYTES = 64 * 1024
 
@@ -39,6 +39,8 @@ class ContainerPlan:
     synced: tuple[tuple[str, str], ...]
     """Container folders with the S3 prefix that is kept up to date with each."""
     maximum_seconds: int
+    results: tuple[str, ...] = ()
+    """Container folders whose contents, of all the job's instances, are one result."""
     shared: tuple[Mount, ...] = ()
     """Host folders, made where missing, that the jobs of the state folder share."""
 
@@ -77,12 +79,16 @@ def _unlock_and_retry(function: Callable[[str], object], path: str, _error: obje
 class Container:
     """A step's container, from its plan to the folder it leaves."""
 
-    def __init__(self, run: StepRun, plan: ContainerPlan) -> None:
+    def __init__(self, run: StepRun, plan: ContainerPlan, peers: Peers | None = None) -> None:
+        """`peers`: it is one of several, each of which has a folder below the step's."""
         self._run = run
         self._plan = plan
-        self.folder = run.folder / "ml"
-        self._scratch = run.folder / "inputs"
-        self._syncs = tuple(
+        self._peers = peers
+        self._root = run.folder if peers is None else run.folder / peers.host
+        self.folder = self._root / "ml"
+        self.log = self._root / run.log.name
+        self._scratch = self._root / "inputs"
+        self.syncs = tuple(
             FolderSync(run.parts.objects, self.place(target), self.folder, uri)
             for target, uri in plan.synced
         )
@@ -94,10 +100,17 @@ class Container:
     def run(self) -> ContainerEnd:
         """Fill the folder and run the container to its end."""
         try:
-            return self._execute(self._prepare())
+            mounts = self.prepare()
+            return run_to_end(
+                self._run, lambda: self.start(mounts), self._plan.maximum_seconds, self.syncs
+            )
         finally:
-            if self._scratch.exists():  # links; nothing is lost with them
-                shutil.rmtree(self._scratch, ignore_errors=True)
+            self.tidy()
+
+    def tidy(self) -> None:
+        """Remove what was only needed while it ran."""
+        if self._scratch.exists():  # links; nothing is lost with them
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
     @property
     def maximum_seconds(self) -> int:
@@ -109,8 +122,11 @@ class Container:
         Raises:
             StepFailure: a bucket is missing, or a link leads out of ``/opt/ml``.
         """
-        for each in self._syncs:
+        for each in self.syncs:
             each.finish()
+
+    def gather(self) -> None:
+        """Put the results of all instances together: there is one."""
 
     def holds(self, name: str) -> bool:
         """Whether the job has left anything in a folder below ``/opt/ml``."""
@@ -132,71 +148,88 @@ class Container:
         """
         shutil.rmtree(self.folder, onerror=_unlock_and_retry)
 
-    def _prepare(self) -> tuple[Mount, ...]:
+    def prepare(self) -> tuple[Mount, ...]:
+        """Fill the folder; the mounts that go with it."""
         plan = self._plan
-        self._run.folder.parent.mkdir(parents=True, exist_ok=True)
+        self._root.parent.mkdir(parents=True, exist_ok=True)
         outputs = (str(self.place(path).relative_to(self.folder)) for path in plan.outputs)
         files = (name.rpartition("/")[0] for name in plan.files)
-        _make_folders(
-            self._run.folder, (f"ml/{each}" for each in (*plan.folders, *outputs, *files))
-        )
+        _make_folders(self._root, (f"ml/{each}" for each in (*plan.folders, *outputs, *files)))
         for name, text in plan.files.items():
             (self.folder / name).write_text(text, encoding="utf-8")
         stager = InputStager(self._run.parts.objects, self.folder, self._scratch)
         mounts = stager.stage(plan.inputs, plan.outputs)
-        for sync in self._syncs:
+        for sync in self.syncs:
             sync.assume_uploaded()
         for mount in plan.shared:
             mount.source.mkdir(parents=True, exist_ok=True)
         return (*mounts, *plan.shared)
 
-    def _execute(self, mounts: tuple[Mount, ...]) -> ContainerEnd:
-        clock = self._run.parts.clock
-        if self._run.stop.requested:
-            raise StepStopped("The step was stopped before its job started")
-        started_at, started = clock.now(), clock.monotonic()
-        job = self._run.parts.runtime.start(self._spec(mounts))
-        try:
-            self._run.stop.attach(job)
-            outcome, timed_out = self._wait(job, started + self._plan.maximum_seconds)
-        except BaseException:
-            job.stop(0.0)  # whatever went wrong here, no container stays behind
-            raise
-        measured = outcome.process_seconds
-        seconds = clock.monotonic() - started if measured is None else measured
-        return ContainerEnd(outcome, timed_out, started_at, clock.now(), seconds)
-
-    def _spec(self, mounts: tuple[Mount, ...]) -> JobSpec:
+    def start(self, mounts: tuple[Mount, ...]) -> RunningJob:
+        """Start the container."""
         plan, run = self._plan, self._run
-        return JobSpec(
-            name=plan.name,
-            image=plan.image,
-            folder=self.folder,
-            log=run.log,
-            command=plan.command,
-            arguments=plan.arguments,
-            environment=plan.environment,
-            mounts=mounts,
-            labels=run.labels,
+        return run.parts.runtime.start(
+            JobSpec(
+                name=plan.name if self._peers is None else f"{plan.name}-{self._peers.host}",
+                image=plan.image,
+                folder=self.folder,
+                log=self.log,
+                command=plan.command,
+                arguments=plan.arguments,
+                environment=plan.environment,
+                mounts=mounts,
+                labels=run.labels,
+                peers=self._peers,
+            )
         )
 
-    def _wait(self, job: RunningJob, deadline: float) -> tuple[JobOutcome, bool]:
-        clock = self._run.parts.clock
-        while True:
-            left = deadline - clock.monotonic()
-            if left <= 0:
-                return self._end_at_limit(job)
-            pause = self._run.parts.sync_seconds
-            outcome = job.wait(min(left, pause) if self._syncs else left)
-            if outcome is not None:
-                return outcome, False
-            for sync in self._syncs:
-                sync.look()
 
-    def _end_at_limit(self, job: RunningJob) -> tuple[JobOutcome, bool]:
-        stopping = self._run.stop.requested
-        job.stop(STOP_GRACE_SECONDS if stopping else TIME_LIMIT_GRACE_SECONDS)
-        outcome = job.wait()
-        if outcome is None:
-            raise AssertionError("a runtime answered None to a wait without a time limit")
-        return outcome, not stopping
+def run_to_end(
+    run: StepRun,
+    start: Callable[[], RunningJob],
+    maximum_seconds: int,
+    syncs: Sequence[FolderSync],
+) -> ContainerEnd:
+    """Start a step's job and see it to its end, which comes at `maximum_seconds` at the latest.
+
+    Raises:
+        StepStopped: the step was to stop before its job had started.
+    """
+    clock = run.parts.clock
+    if run.stop.requested:
+        raise StepStopped("The step was stopped before its job started")
+    started_at, started = clock.now(), clock.monotonic()
+    job = start()
+    try:
+        run.stop.attach(job)
+        outcome, timed_out = _wait(run, job, started + maximum_seconds, syncs)
+    except BaseException:
+        job.stop(0.0)  # whatever went wrong here, no container stays behind
+        raise
+    measured = outcome.process_seconds
+    seconds = clock.monotonic() - started if measured is None else measured
+    return ContainerEnd(outcome, timed_out, started_at, clock.now(), seconds)
+
+
+def _wait(
+    run: StepRun, job: RunningJob, deadline: float, syncs: Sequence[FolderSync]
+) -> tuple[JobOutcome, bool]:
+    clock = run.parts.clock
+    while True:
+        left = deadline - clock.monotonic()
+        if left <= 0:
+            return _end_at_limit(run, job)
+        outcome = job.wait(min(left, run.parts.sync_seconds) if syncs else left)
+        if outcome is not None:
+            return outcome, False
+        for sync in syncs:
+            sync.look()
+
+
+def _end_at_limit(run: StepRun, job: RunningJob) -> tuple[JobOutcome, bool]:
+    stopping = run.stop.requested
+    job.stop(STOP_GRACE_SECONDS if stopping else TIME_LIMIT_GRACE_SECONDS)
+    outcome = job.wait()
+    if outcome is None:
+        raise AssertionError("a runtime answered None to a wait without a time limit")
+    return outcome, not stopping

@@ -11,6 +11,9 @@ from pathlib import Path
 from mlops.ports import JsonObject
 
 DETAIL = b"detail: "
+_BEFORE_DETAIL = re.compile(rb"(?:\[algo-\d+\] )?")
+_HOST = re.compile(r"\[algo-\d+\] ")
+"""What a job of several instances has before each line of its log."""
 
 
 def last_detail(log: Path) -> str | None:
@@ -18,11 +21,15 @@ def last_detail(log: Path) -> str | None:
     if not log.is_file() or log.stat().st_size == 0:
         return None
     with log.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        start = text.rfind(b"\n" + DETAIL) + 1
-        if start == 0 and text[: len(DETAIL)] != DETAIL:
+        at = len(text)
+        while (at := text.rfind(DETAIL, 0, at)) >= 0:
+            begin = text.rfind(b"\n", 0, at) + 1
+            if _BEFORE_DETAIL.fullmatch(text[begin:at]):
+                break
+        else:
             return None
-        end = text.find(b"\n", start)
-        line = text[start + len(DETAIL) : end if end >= 0 else len(text)]
+        end = text.find(b"\n", at)
+        line = text[at + len(DETAIL) : end if end >= 0 else len(text)]
     return line.decode("utf-8", "replace").strip()
 
 
@@ -73,7 +80,8 @@ def final_metrics(
 
 def _last_values(lines: Iterable[str], definitions: Sequence[MetricDefinition]) -> dict[str, float]:
     values: dict[str, float] = {}
-    for line in lines:
+    for text in lines:
+        line = _HOST.sub("", text, count=1) if text.startswith("[algo-") else text
         for definition in definitions:
             for match in definition.regex.finditer(line):
                 number = _number(match[1])

@@ -13,15 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from mlops.execution.cluster import Cluster, Host, processing_cluster, training_cluster
 from mlops.ports import JsonObject
 from mlops.surroundings import Surroundings, common_environment
 
 BASE = "/opt/ml"
 PROCESSING_BASE = "/opt/ml/processing"
 CHECKPOINTS = "/opt/ml/checkpoints"
-HOST = "algo-1"
 NETWORK_INTERFACE = "eth0"
-GROUP = "homogeneousCluster"
 
 TRAINING_FOLDERS = ("input/config", "input/data", "model", "output/data")
 PROCESSING_FOLDERS = ("config", "processing", "output")
@@ -41,13 +40,14 @@ def relative_to_base(path: str, base: str = BASE) -> PurePosixPath | None:
 # --- training ----------------------------------------------------------------------------------
 
 
-def training_files(request: JsonObject) -> dict[str, str]:
-    """``/opt/ml/input/config/*.json`` of a CreateTrainingJob request."""
+def training_files(request: JsonObject, host: Host | None = None) -> dict[str, str]:
+    """``/opt/ml/input/config/*.json`` of a CreateTrainingJob request, on one host (the first)."""
+    cluster = training_cluster(request)
     return {
         "input/config/hyperparameters.json": _json(request.get("HyperParameters", {})),
         "input/config/inputdataconfig.json": _json(_channels(request)),
         "input/config/resourceconfig.json": _json(
-            _training_resources(request.get("ResourceConfig", {}))
+            _training_resources(cluster, host or cluster.hosts[0])
         ),
     }
 
@@ -72,15 +72,19 @@ def _channel(channel: JsonObject, default_mode: str) -> JsonObject:
     return described
 
 
-def _training_resources(resources: JsonObject) -> JsonObject:
-    instance = resources.get("InstanceType", "local")
+def _training_resources(cluster: Cluster, host: Host) -> JsonObject:
     return {
-        "current_host": HOST,
-        "current_instance_type": instance,
-        "current_group_name": GROUP,
-        "hosts": [HOST],
+        "current_host": host.name,
+        "current_instance_type": host.instance_type,
+        "current_group_name": host.group,
+        "hosts": list(cluster.names),
         "instance_groups": [
-            {"instance_group_name": GROUP, "instance_type": instance, "hosts": [HOST]}
+            {
+                "instance_group_name": group,
+                "instance_type": hosts[0].instance_type,
+                "hosts": [each.name for each in hosts],
+            }
+            for group, hosts in cluster.groups.items()
         ],
         "network_interface_name": NETWORK_INTERFACE,
     }
@@ -109,16 +113,17 @@ def training_command(request: JsonObject) -> tuple[tuple[str, ...], tuple[str, .
 # --- processing --------------------------------------------------------------------------------
 
 
-def processing_files(request: JsonObject, arn: str) -> dict[str, str]:
-    """``/opt/ml/config/*.json`` of a CreateProcessingJob request."""
-    cluster = request["ProcessingResources"]["ClusterConfig"]
+def processing_files(request: JsonObject, arn: str, host: Host | None = None) -> dict[str, str]:
+    """``/opt/ml/config/*.json`` of a CreateProcessingJob request, on one host (the first)."""
+    cluster = processing_cluster(request)
+    here = host or cluster.hosts[0]
     return {
         "config/processingjobconfig.json": _json(_processing_job(request, arn)),
         "config/resourceconfig.json": _json(
             {
-                "current_host": HOST,
-                "current_instance_type": cluster.get("InstanceType", "local"),
-                "hosts": [HOST],
+                "current_host": here.name,
+                "current_instance_type": here.instance_type,
+                "hosts": list(cluster.names),
                 "network_interface_name": NETWORK_INTERFACE,
             }
         ),

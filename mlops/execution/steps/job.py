@@ -14,7 +14,9 @@ from typing import ClassVar
 from mlops.aws_model import validate_request
 from mlops.errors import ServiceError
 from mlops.execution.container import Container, ContainerEnd, ContainerPlan
+from mlops.execution.cluster import Cluster, Host
 from mlops.execution.failures import (
+from mlops.execution.container_group import ContainerGroup, container_for
     LONGEST_JOB_REASON,
     StepFailure,
     full_disk_hint,
@@ -121,7 +123,8 @@ class JobExecutor(ABC):
 
     def _carry_out(self, run: StepRun, job: Job) -> JobView:
         now = run.parts.clock.now
-        container = Container(run, self._plan(run, job))
+        hosts = self._cluster(job.request).hosts
+        container = container_for(run, {host.name: self._plan(run, job, host) for host in hosts})
         end = None
         try:
             end = container.run()
@@ -134,12 +137,14 @@ class JobExecutor(ABC):
             run.afterwards.append(container.discard)  # a failed job's stays: it is the evidence
         return view
 
-    def _conclude(self, run: StepRun, job: Job, container: Container, end: ContainerEnd) -> JobView:
+    def _conclude(
+        self, run: StepRun, job: Job, container: Container | ContainerGroup, end: ContainerEnd
+    ) -> JobView:
         outcome, message = end.outcome, container.read_message(self.message_file)
         failed = outcome.exit_status != 0
         stopped = run.stop.requested and (outcome.stopped or failed)
         if failed and not stopped and not end.timed_out:
-            tail = last_lines(run.log, TAIL_LINES_IN_REASON)
+            tail = last_lines(container.log, TAIL_LINES_IN_REASON)
             reason = job_failure_reason(outcome, message, tail) + full_disk_hint(run.folder)
             reason = _with_sync_problem(reason, container)
             return JobView(JobStatus.FAILED, end.ended_at, end, reason, message)
@@ -162,14 +167,20 @@ class JobExecutor(ABC):
         """Refuse (StepFailure) what the service would, and what does not run here yet."""
 
     @abstractmethod
-    def _plan(self, run: StepRun, job: Job) -> ContainerPlan: ...
+    def _cluster(self, request: JsonObject) -> Cluster:
+        """The instances of the job."""
 
     @abstractmethod
-    def _keep(self, run: StepRun, job: Job, container: Container) -> None:
+    def _plan(self, run: StepRun, job: Job, host: Host) -> ContainerPlan:
+        """The container on one of them."""
+
+        container.gather()
+    @abstractmethod
+    def _keep(self, run: StepRun, job: Job, container: Container | ContainerGroup) -> None:
         """Store what a job that succeeded made."""
 
     @abstractmethod
-    def _keep_stopped(self, run: StepRun, job: Job, container: Container) -> None:
+    def _keep_stopped(self, run: StepRun, job: Job, container: Container | ContainerGroup) -> None:
         """Store what the service stores of a job that was stopped."""
 
     @abstractmethod
@@ -184,7 +195,7 @@ def _time_limit_reason(job: Job, seconds: int) -> str:
     )
 
 
-def _with_sync_problem(reason: str, container: Container) -> str:
+def _with_sync_problem(reason: str, container: Container | ContainerGroup) -> str:
     """Save what a failed job has synced; that this failed, too, is the smaller news."""
     try:
         container.sync()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mlops.definition import render_texts
+from mlops.execution.cluster import Cluster, Host, processing_cluster
 from mlops.execution.container import Container, ContainerPlan
+from mlops.execution.container_group import ContainerGroup
 from mlops.execution.failures import LONGEST_JOB_REASON, refused
 from mlops.execution.inputs import Input
 from mlops.execution.names import timestamp
@@ -43,14 +45,15 @@ class ProcessingExecutor(JobExecutor):
         return request
 
     def _check(self, request: JsonObject) -> None:
-        if request["ProcessingResources"]["ClusterConfig"].get("InstanceCount", 1) > 1:
-            raise not_yet(_CREATE, "A job of several instances", "set InstanceCount to 1")
         for each in _managed_inputs(request):
             _check_input(each)
         for each in _managed_outputs(request):
             _check_output(each)
 
-    def _plan(self, run: StepRun, job: Job) -> ContainerPlan:
+    def _cluster(self, request: JsonObject) -> Cluster:
+        return processing_cluster(request)
+
+    def _plan(self, run: StepRun, job: Job, host: Host) -> ContainerPlan:
         request = job.request
         command, arguments = processing_command(request)
         outputs = [each["S3Output"] for each in _managed_outputs(request)]
@@ -60,17 +63,18 @@ class ProcessingExecutor(JobExecutor):
             command=command,
             arguments=arguments,
             environment=processing_environment(request, job.arn, run.parts.surroundings()),
-            files=processing_files(request, job.arn),
+            files=processing_files(request, job.arn, host),
             folders=PROCESSING_FOLDERS,
-            inputs=tuple(_input(each) for each in _managed_inputs(request)),
+            inputs=tuple(_input(each, request, host) for each in _managed_inputs(request)),
             outputs=tuple(each["LocalPath"] for each in outputs),
             synced=tuple(
                 (each["LocalPath"], each["S3Uri"]) for each in outputs if _continuous(each)
             ),
             maximum_seconds=request["StoppingCondition"]["MaxRuntimeInSeconds"],
+            results=tuple(each["LocalPath"] for each in outputs if not _continuous(each)),
         )
 
-    def _keep(self, run: StepRun, job: Job, container: Container) -> None:
+    def _keep(self, run: StepRun, job: Job, container: Container | ContainerGroup) -> None:
         outputs = [each["S3Output"] for each in _managed_outputs(job.request)]
         upload_folders(
             run.parts.objects,
@@ -82,7 +86,7 @@ class ProcessingExecutor(JobExecutor):
             ],
         )
 
-    def _keep_stopped(self, run: StepRun, job: Job, container: Container) -> None:
+    def _keep_stopped(self, run: StepRun, job: Job, container: Container | ContainerGroup) -> None:
         """EndOfJob outputs are those of a job that completed; Continuous ones are in S3."""
 
     def _describe(self, run: StepRun, job: Job, view: JobView) -> JsonObject:
@@ -117,19 +121,28 @@ def _continuous(output: JsonObject) -> bool:
     return bool(output["S3UploadMode"] == "Continuous")
 
 
-def _input(each: JsonObject) -> Input:
+def _input(each: JsonObject, request: JsonObject, host: Host) -> Input:
     source = each["S3Input"]
-    return Input(each["InputName"], source["S3Uri"], source["LocalPath"])
+    share = processing_cluster(request).share_of(host)
+    sharded = source.get("S3DataDistributionType") == "ShardedByS3Key"
+    return Input(
+        each["InputName"],
+        source["S3Uri"],
+        source["LocalPath"],
+        manifest=source["S3DataType"] == "ManifestFile",
+        share=share if sharded and share is not None and share.count > 1 else None,
+    )
 
 
 def _check_input(each: JsonObject) -> None:
     name, source = f"ProcessingInput {each['InputName']!r}", each.get("S3Input")
     if source is None:
-        raise not_yet(_CREATE, f"{name} with a DatasetDefinition", "give it an S3Input")
-    if source["S3DataType"] != "S3Prefix":
-        raise not_yet(_CREATE, f"{name} with S3DataType ManifestFile", "use S3Prefix")
-    if source.get("S3DataDistributionType", "FullyReplicated") != "FullyReplicated":
-        raise not_yet(_CREATE, f"{name} with ShardedByS3Key", "use FullyReplicated")
+        # The model takes Athena or Redshift and nothing else there: there is no local part of it.
+        raise not_yet(
+            _CREATE,
+            f"{name} with a DatasetDefinition, which queries Athena or Redshift,",
+            "write the query's result to S3 and give it an S3Input",
+        )
     if source.get("S3InputMode", "File") != "File":
         raise not_yet(_CREATE, f"{name} with S3InputMode Pipe", "use File")
     if source.get("S3CompressionType", "None") != "None":

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+
 from mlops.definition import render_texts
 from mlops.errors import NoSuchBucket
 from mlops.execution.archives import UnsafeLink, pack
+from mlops.execution.cluster import Cluster, Host, training_cluster
 from mlops.execution.container import Container, ContainerPlan
+from mlops.execution.container_group import ContainerGroup
 from mlops.execution.failures import LONGEST_JOB_REASON, StepFailure, refused
 from mlops.execution.inputs import Input
 from mlops.execution.logs import final_metrics, metric_definitions
@@ -48,19 +52,18 @@ class TrainingExecutor(JobExecutor):
 
     def _check(self, request: JsonObject) -> None:
         _check_algorithm(request)
-        resources = request.get("ResourceConfig", {})
-        groups = resources.get("InstanceGroups", ())
-        count = sum(group["InstanceCount"] for group in groups) or resources.get("InstanceCount", 1)
-        if count > 1:
-            raise not_yet(_CREATE, "A job of several instances", "set InstanceCount to 1")
+        groups = training_cluster(request).groups
         mode = request["AlgorithmSpecification"]["TrainingInputMode"]
         for channel in request.get("InputDataConfig", ()):
-            _check_channel(channel, channel.get("InputMode", mode))
+            _check_channel(channel, channel.get("InputMode", mode), groups)
         checkpoints = request.get("CheckpointConfig")
         if checkpoints and relative_to_base(_checkpoint_path(checkpoints)) is None:
             raise refused(_CREATE, f"CheckpointConfig: LocalPath must begin with {BASE}/")
 
-    def _plan(self, run: StepRun, job: Job) -> ContainerPlan:
+    def _cluster(self, request: JsonObject) -> Cluster:
+        return training_cluster(request)
+
+    def _plan(self, run: StepRun, job: Job, host: Host) -> ContainerPlan:
         request = job.request
         command, arguments = training_command(request)
         checkpoints = request.get("CheckpointConfig")
@@ -74,28 +77,29 @@ class TrainingExecutor(JobExecutor):
             arguments=arguments,
             environment=cache_variable
             | dict(training_environment(request, job.arn, run.parts.surroundings())),
-            files=training_files(request),
+            files=training_files(request, host),
             folders=TRAINING_FOLDERS,
-            inputs=(*(_input(channel) for channel in request.get("InputDataConfig", ())), *kept),
+            inputs=(*_inputs(request, host), *kept),
             outputs=(),
             synced=synced,
             maximum_seconds=request["StoppingCondition"].get(
                 "MaxRuntimeInSeconds", DEFAULT_MAXIMUM_SECONDS
             ),
+            results=(f"{BASE}/model", f"{BASE}/output/data"),
             shared=shared,
         )
 
-    def _keep(self, run: StepRun, job: Job, container: Container) -> None:
+    def _keep(self, run: StepRun, job: Job, container: Container | ContainerGroup) -> None:
         self._keep_model(run, job, container)
         if container.holds("output/data"):
             self._keep_archive(run, container, "output/data", _output_uri(job, "output.tar.gz"))
 
-    def _keep_stopped(self, run: StepRun, job: Job, container: Container) -> None:
+    def _keep_stopped(self, run: StepRun, job: Job, container: Container | ContainerGroup) -> None:
         # The service keeps what a stopped training has saved: the results are not lost.
         if container.holds("model"):
             self._keep_model(run, job, container)
 
-    def _keep_model(self, run: StepRun, job: Job, container: Container) -> None:
+    def _keep_model(self, run: StepRun, job: Job, container: Container | ContainerGroup) -> None:
         uri = _model_uri(job)
         if _compressed(job):
             self._keep_archive(run, container, "model", uri)
@@ -103,7 +107,9 @@ class TrainingExecutor(JobExecutor):
             model = container.folder / "model"
             upload_folders(run.parts.objects, container.folder, [(model, uri)])
 
-    def _keep_archive(self, run: StepRun, container: Container, name: str, uri: str) -> None:
+    def _keep_archive(
+        self, run: StepRun, container: Container | ContainerGroup, name: str, uri: str
+    ) -> None:
         bucket, key = split_s3_uri(uri)
         archive = run.folder / key.rpartition("/")[2]
         try:
@@ -172,9 +178,24 @@ def _checkpoint_path(checkpoints: JsonObject) -> str:
     return str(checkpoints.get("LocalPath", CHECKPOINTS))
 
 
-def _input(channel: JsonObject) -> Input:
-    name = channel["ChannelName"]
-    return Input(name, channel["DataSource"]["S3DataSource"]["S3Uri"], f"{BASE}/input/data/{name}")
+def _inputs(request: JsonObject, host: Host) -> Iterator[Input]:
+    """What one host gets of the channels; nothing of those that are another group's."""
+    cluster = training_cluster(request)
+    for channel in request.get("InputDataConfig", ()):
+        name, source = channel["ChannelName"], channel["DataSource"]["S3DataSource"]
+        share = cluster.share_of(host, source.get("InstanceGroupNames", ()))
+        if share is not None:
+            yield Input(
+                name,
+                source["S3Uri"],
+                f"{BASE}/input/data/{name}",
+                manifest=source["S3DataType"] == "ManifestFile",
+                share=share if _sharded(source) and share.count > 1 else None,
+            )
+
+
+def _sharded(source: JsonObject) -> bool:
+    return bool(source.get("S3DataDistributionType") == "ShardedByS3Key")
 
 
 def _output_uri(job: Job, name: str) -> str:
@@ -202,16 +223,28 @@ def _check_algorithm(request: JsonObject) -> None:
         raise refused(_CREATE, error) from error
 
 
-def _check_channel(channel: JsonObject, mode: str) -> None:
+def _check_channel(channel: JsonObject, mode: str, groups: Collection[str]) -> None:
     name, source = f"Channel {channel['ChannelName']!r}", channel["DataSource"].get("S3DataSource")
     if source is None:
         raise not_yet(_CREATE, f"{name} without an S3DataSource", "give it one")
-    if source["S3DataType"] != "S3Prefix":
-        raise not_yet(_CREATE, f"{name} with S3DataType {source['S3DataType']}", "use S3Prefix")
-    if source.get("S3DataDistributionType", "FullyReplicated") != "FullyReplicated":
-        raise not_yet(_CREATE, f"{name} with ShardedByS3Key", "use FullyReplicated")
+    kind = source["S3DataType"]
+    if kind == "AugmentedManifestFile":
+        raise not_yet(
+            _CREATE,
+            f"{name} with S3DataType AugmentedManifestFile, which is for Pipe mode,",
+            "list the objects in a ManifestFile, or use S3Prefix",
+        )
+    if kind not in ("S3Prefix", "ManifestFile"):
+        raise not_yet(_CREATE, f"{name} with S3DataType {kind}", "use S3Prefix or ManifestFile")
+    for group in source.get("InstanceGroupNames", ()):
+        if group not in groups:
+            raise refused(
+                _CREATE, f"{name}: there is no instance group {group!r}, only {', '.join(groups)}"
+            )
     if mode == "Pipe":
         raise not_yet(_CREATE, f"{name} in Pipe mode", "use File or FastFile")
+    if mode == "FastFile" and kind == "ManifestFile":
+        raise refused(_CREATE, f"{name}: FastFile mode takes an S3Prefix, not a ManifestFile")
     for member in ("CompressionType", "RecordWrapperType"):
         if channel.get(member, "None") != "None":
             raise refused(

@@ -306,8 +306,6 @@ def test_an_input_without_objects_is_named(build: Build) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"S3DataType": "ManifestFile"}, "ManifestFile does not run locally yet"),
-        ({"S3DataDistributionType": "ShardedByS3Key"}, "ShardedByS3Key does not run locally yet"),
         ({"S3InputMode": "Pipe"}, "S3InputMode Pipe does not run locally yet"),
         ({"S3CompressionType": "Gzip"}, "can only be used with S3InputMode Pipe"),
         ({"LocalPath": "/data"}, "must begin with /opt/ml/processing/"),
@@ -329,10 +327,11 @@ def test_what_an_input_cannot_be_is_refused(build: Build, changes: JsonObject, w
     assert house.runtime.started == []
 
 
-def test_several_instances_are_refused(build: Build) -> None:
-    cluster = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 30}
-    reason = failure(build(), ProcessingResources={"ClusterConfig": cluster})
-    assert "A job of several instances does not run locally yet; set InstanceCount to 1" in reason
+def test_a_dataset_definition_is_refused(build: Build) -> None:
+    definition = {"DatasetDefinition": {"LocalPath": "/opt/ml/processing/input/x"}}
+    reason = failure(build(), ProcessingInputs=[{"InputName": "x", **definition}])
+    assert "queries Athena or Redshift, does not run locally yet" in reason
+    assert "write the query's result to S3 and give it an S3Input" in reason
 
 
 def test_feature_store_outputs_are_refused(build: Build) -> None:
