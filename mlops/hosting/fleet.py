@@ -199,10 +199,15 @@ class Fleet:
             failed = (each for each in self._servers() if each.phase is Phase.FAILED)
             return next((each.problem or "It failed." for each in failed), None)
 
-    def wait_for_any(self, timeout: float) -> None:
-        """Wait until something serves, at most `timeout` seconds."""
+    def wait_for_found(self, timeout: float) -> None:
+        """Wait until each server that was found running has been asked, at most `timeout` s."""
+
+        def asked() -> bool:
+            found = [server for server in self._servers() if server.found]
+            return self._stopping or all(each.phase is not Phase.STARTING for each in found)
+
         with self._state:
-            self._state.wait_for(lambda: self._stopping or self.serving_count() > 0, timeout)
+            self._state.wait_for(asked, timeout)
 
     def serving_count(self, variant: str | None = None) -> int:
         """How many servers serve, of one variant or of all."""

@@ -201,7 +201,7 @@ class EndpointManager:
             endpoint.recover(found.get(name, ()))
         for name, endpoint in self._endpoints.items():
             if found.get(name) and endpoint.fleet is not None:
-                endpoint.fleet.wait_for_any(ADOPTION_SECONDS)
+                endpoint.fleet.wait_for_found(ADOPTION_SECONDS)
 
     def _found_servers(self) -> Mapping[str, Sequence[RunningServer]]:
         found: dict[str, list[RunningServer]] = {}

@@ -144,6 +144,11 @@ class Connections:
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise NoAnswer(f"{type(error).__name__}: {error}") from error
+        if (
+            not response.headers
+        ):  # http.client takes an answer that ends in its head for a whole one
+            connection.close()
+            raise NoAnswer("the answer ends in its head")
         return Answer(
             response.status,
             {name.lower(): value for name, value in response.getheaders()},

@@ -103,6 +103,7 @@ class ManagedServer:
         self._workshop = workshop
         self._place = place
         self._changed = changed
+        self.found = found is not None
         self._running = found
         self._served = served
         self._stop = threading.Event()
