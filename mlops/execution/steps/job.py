@@ -13,10 +13,10 @@ from typing import ClassVar
 
 from mlops.aws_model import validate_request
 from mlops.errors import ServiceError
-from mlops.execution.container import Container, ContainerEnd, ContainerPlan
 from mlops.execution.cluster import Cluster, Host
-from mlops.execution.failures import (
+from mlops.execution.container import Container, ContainerEnd, ContainerPlan
 from mlops.execution.container_group import ContainerGroup, container_for
+from mlops.execution.failures import (
     LONGEST_JOB_REASON,
     StepFailure,
     full_disk_hint,
@@ -149,6 +149,7 @@ class JobExecutor(ABC):
             reason = _with_sync_problem(reason, container)
             return JobView(JobStatus.FAILED, end.ended_at, end, reason, message)
         container.sync()
+        container.gather()
         if stopped or end.timed_out:
             self._keep_stopped(run, job, container)
             limit = None if stopped else _time_limit_reason(job, container.maximum_seconds)
@@ -174,7 +175,6 @@ class JobExecutor(ABC):
     def _plan(self, run: StepRun, job: Job, host: Host) -> ContainerPlan:
         """The container on one of them."""
 
-        container.gather()
     @abstractmethod
     def _keep(self, run: StepRun, job: Job, container: Container | ContainerGroup) -> None:
         """Store what a job that succeeded made."""
