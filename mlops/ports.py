@@ -86,6 +86,9 @@ class JobSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     peers: Peers | None = None
     """Set for each container of a job that has several; a name resolves once its container runs."""
+    outcome: Path | None = None
+    """A file that gets the job's outcome (``job_outcome.keep_outcome``) before what is left of the
+    job is removed: so the outcome outlives a gateway that is killed in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,15 @@ class RunningJob(Protocol):
     def stop(self, grace_seconds: float = 10.0) -> None:
         """Ask the job to end (SIGTERM), and end it (SIGKILL) after `grace_seconds`. Idempotent."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class FoundJob:
+    """A job that was started before, by this process of the gateway or an earlier one."""
+
+    name: str
+    labels: Mapping[str, str]
+    job: RunningJob
 
 
 SERVERS_LABEL = "mlops.servers-of"
@@ -202,6 +214,18 @@ class ContainerRuntime(Protocol):
             ImageUnavailable: no local image stands for ``job.image``.
             RuntimeUnavailable: the job cannot run here (the reason says why).
             JobError: the container could not be created or started.
+        """
+        ...
+
+    def find_jobs(self, labels: Mapping[str, str]) -> Sequence[FoundJob]:
+        """The jobs that carry all `labels` and were not cleared away, running or ended. No servers.
+
+        Also those that an earlier process of the gateway started: whoever waits for them gets
+        their real exit status and their whole log. A job whose gateway was killed before its
+        program ran is cleared away here, and not among them.
+
+        Raises:
+            RuntimeUnavailable, JobError: they cannot be looked for.
         """
         ...
 

@@ -11,6 +11,7 @@ from docker.errors import APIError, NotFound
 from docker.utils.socket import frames_iter_no_tty
 
 from mlops.errors import EnvironmentLacks, ExitStatusLost, JobError, MlopsError
+from mlops.job_outcome import keep_outcome
 from mlops.ports import JobOutcome, JobSpec, MountMode
 from mlops.runtimes.docker_engine import Engine, translated
 from mlops.runtimes.layout import os_error, remove_tree
@@ -84,9 +85,13 @@ class DockerJob(WatchedJob):
         try:
             self._copy_log()
             outcome = self._outcome()
+            keep_outcome(self._job.outcome, outcome)
         except MlopsError:
             self._clear_away_after_failure()
             raise
+        except OSError as error:
+            self._clear_away_after_failure()
+            raise os_error(error, f"The end of job {self.name} cannot be kept") from error
         self.clear_away()
         return outcome
 

@@ -21,8 +21,17 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from mlops.errors import JobError, MlopsError
-from mlops.ports import JobSpec, Mount, Peers, ServerSpec
+from mlops.ports import FoundJob, JobSpec, Mount, Peers, ServerSpec
 from mlops.runtimes.docker_engine import Engine, find_engine, translated
+from mlops.runtimes.docker_found import (
+    GOING,
+    LOG_CONFIG,
+    NEVER_STARTED,
+    RECORD_LABEL,
+    FoundDockerJob,
+    described_job,
+    record_of,
+)
 from mlops.runtimes.docker_job import DockerJob, remove_container
 from mlops.runtimes.docker_mounts import bind, docker_mounts
 from mlops.runtimes.docker_network import JobNetworks
@@ -75,8 +84,9 @@ class _Image:
 Started = TypeVar("Started", bound=DockerJob)
 
 
-def _leave_alone(_: dict[str, Any]) -> None:
-    """The configuration of a job's container is as it should be."""
+def _record(job: JobSpec, config: dict[str, Any]) -> None:
+    """Let a job's container say what it is, to be found again."""
+    config["Labels"][RECORD_LABEL] = record_of(job)
 
 
 class DockerRuntime:
@@ -114,11 +124,16 @@ class DockerRuntime:
         """As `mlops.ports.ContainerRuntime.start`."""
         peers = job.peers
         if peers is None:
-            return self._start(job, _leave_alone, partial(DockerJob, self.engine, job))
+            return self._start(job, partial(_record, job), partial(DockerJob, self.engine, job))
+
+        def shape(config: dict[str, Any]) -> None:
+            _record(job, config)
+            self._networks.enter(config, job, peers)
+
         try:
             return self._start(
                 job,
-                lambda config: self._networks.enter(config, job, peers),
+                shape,
                 partial(self._peer, job, peers),
             )
         except MlopsError:
@@ -140,6 +155,38 @@ class DockerRuntime:
             self._networks.leave(peers)
 
         return DockerJob(self.engine, job, container, scratch, give=give, forget=forget_and_leave)
+
+    def find_jobs(self, labels: Mapping[str, str]) -> Sequence[FoundJob]:
+        """As `mlops.ports.ContainerRuntime.find_jobs`."""
+        found = []
+        for container in self._containers(RECORD_LABEL, labels):
+            if container["State"] in NEVER_STARTED and container["Id"] not in self._running:
+                self._remove_leftover(container)
+            elif container["State"] not in GOING:
+                found.append(self._found(container))
+        return found
+
+    def _found(self, container: Mapping[str, Any]) -> FoundJob:
+        labels, job = container["Labels"], described_job(container)
+        with self._lock:
+            running = self._running.get(container["Id"])
+            if running is not None:
+                return FoundJob(job.name, job.labels, running)
+            found = FoundDockerJob(
+                self.engine,
+                job,
+                container["Id"],
+                self._scratch / Path(labels[SCRATCH_LABEL] or "none").name,
+                give=lambda places: self._give(places, container["Image"], job.labels),
+                forget=lambda gone: self._forget_found(gone, job),
+            )
+            self._running[container["Id"]] = found
+        found.watch()
+        return FoundJob(job.name, job.labels, found)
+
+    def _forget_found(self, container: str, job: JobSpec) -> None:
+        self._forget(container)
+        self._networks.remove_leftovers(job.labels)  # with its last container the network goes
 
     def serve(self, server: ServerSpec) -> DockerServer:
         """As `mlops.ports.ContainerRuntime.serve`."""
@@ -328,8 +375,9 @@ class DockerRuntime:
         host: dict[str, Any] = {
             "Mounts": mounts,
             "Init": abilities.init,
-            # The log comes over the attached connection; a second copy would only fill the disk.
-            "LogConfig": {"Type": "none"},
+            # The log comes over the attached connection; the engine's copy, gone with the
+            # container, is for the gateway after one that was killed.
+            "LogConfig": LOG_CONFIG,
             "ShmSize": _SHARED_MEMORY_BYTES,
         }
         if self.engine.remaps_users:

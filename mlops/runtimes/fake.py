@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from mlops.errors import ImageUnavailable, JobError, RuntimeUnavailable
-from mlops.ports import JobOutcome, JobSpec, Mount, ServerSpec
+from mlops.job_outcome import keep_outcome
+from mlops.ports import FoundJob, JobOutcome, JobSpec, Mount, ServerSpec
 from mlops.runtimes.layout import inside, os_error, prepare
 from mlops.runtimes.materialise import dematerialise, materialise
 from mlops.runtimes.served import LOOPBACK, WatchedServer, as_job, free_port
@@ -120,6 +121,15 @@ class FakeRuntime:
         """As `mlops.ports.ContainerRuntime.start`."""
         return self._start(job, FakeJob)
 
+    def find_jobs(self, labels: Mapping[str, str]) -> Sequence[FoundJob]:
+        """As `mlops.ports.ContainerRuntime.find_jobs`: a fake job outlives whoever started it."""
+        with self._lock:
+            return [
+                FoundJob(job.name, job.labels, running)
+                for running, job in self._running.items()
+                if not isinstance(running, FakeServer) and labels.items() <= job.labels.items()
+            ]
+
     def serve(self, server: ServerSpec) -> FakeServer:
         """As `mlops.ports.ContainerRuntime.serve`; a behaviour finds its port in its job's
         environment, as `SAGEMAKER_BIND_TO_PORT`. A fake server lives as long as this process.
@@ -211,9 +221,11 @@ class FakeJob(WatchedJob):
     def _finish(self) -> JobOutcome:
         threading.Thread(target=self._behave, name=f"fake {self.name}", daemon=True).start()
         self._done.wait()
+        outcome = JobOutcome(self._exit_status, stopped=self._stop_requested.is_set())
+        keep_outcome(self._container.job.outcome, outcome)
         dematerialise(self._container.job.folder, self._mounts)
         self._forget(self)
-        return JobOutcome(self._exit_status, stopped=self._stop_requested.is_set())
+        return outcome
 
     def _behave(self) -> None:
         try:

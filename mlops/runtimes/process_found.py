@@ -1,7 +1,7 @@
-"""A server that an earlier gateway started as a process, found again.
+"""A job or server that an earlier gateway started as a process, found again.
 
-Its supervisor goes on without a gateway and writes down how the server ends. This gateway is not
-its parent: it watches the supervisor by a descriptor of the process, and signals the server
+Its supervisor goes on without a gateway and writes down how the program ends. This gateway is not
+its parent: it watches the supervisor by a descriptor of the process, and signals the program
 itself.
 """
 
@@ -17,24 +17,37 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlops.errors import ExitStatusLost
-from mlops.ports import JobOutcome
-from mlops.runtimes.process_tree import carries, kill_marked
+from mlops.job_outcome import keep_outcome
+from mlops.ports import JobOutcome, JobSpec
+from mlops.runtimes.process_tree import carries, kill_marked, marked
 from mlops.runtimes.served import LOOPBACK, ServerRecord, WatchedServer
+from mlops.runtimes.watched import WatchedJob
 
 _LOOK_SECONDS = 0.05  # without descriptors of processes (old kernels, seccomp)
 
 
-class FoundServer(WatchedServer):
-    """Implements `mlops.ports.RunningServer`.
+def never_started(run: Path) -> bool:
+    """Whether the gateway of the job in the folder `run` was killed before its program ran.
+
+    Waits for a supervisor that is just about to start it.
+    """
+    while not (run / "pids").exists():
+        if not marked(run.name):
+            return not (run / "pids").exists()  # asked again: it may have been quick
+        time.sleep(_LOOK_SECONDS)
+    return False
+
+
+class FoundProcessJob(WatchedJob):
+    """Implements `mlops.ports.RunningJob`.
 
     Args:
-        clear: removes what the server leaves, and forgets it.
+        clear: removes what the job leaves, and forgets it.
     """
 
-    def __init__(self, record: ServerRecord, run: Path, clear: Callable[[], None]) -> None:
-        super().__init__(record.job.name)
-        self.labels = record.job.labels
-        self.address = None if record.port is None else f"{LOOPBACK}:{record.port}"
+    def __init__(self, job: JobSpec, run: Path, clear: Callable[[], None]) -> None:
+        super().__init__(job.name)
+        self._outcome_file = job.outcome
         self._run = run
         self._clear = clear
 
@@ -43,7 +56,9 @@ class FoundServer(WatchedServer):
             supervisor, _ = self._processes()
             if supervisor is not None:
                 wait_for(supervisor)
-            return self._outcome()
+            outcome = self._outcome()
+            keep_outcome(self._outcome_file, outcome)
+            return outcome
         finally:
             self._clear()
 
@@ -53,7 +68,7 @@ class FoundServer(WatchedServer):
         except FileNotFoundError:
             kill_marked(self._run.name)
             raise ExitStatusLost(
-                f"Server {self.name} ended and its exit status is lost: its supervisor died",
+                f"{self.name} ended and its exit status is lost: its supervisor died",
                 next_step="see whether something kills processes here, or the machine restarted",
             ) from None
         return JobOutcome(
@@ -70,23 +85,32 @@ class FoundServer(WatchedServer):
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
-        _, server = self._processes()
-        if server is not None:
+        _, program = self._processes()
+        if program is not None:
             with suppress(ProcessLookupError):
-                os.kill(server, number)
+                os.kill(program, number)
 
     def _processes(self) -> tuple[int | None, int | None]:
-        """The supervisor and the server, of those that still run."""
+        """The supervisor and its program, of those that still run."""
         try:
             text = (self._run / "pids").read_text(encoding="utf-8")
         except FileNotFoundError:
             return None, None  # its gateway was killed while it started
-        supervisor, server = (int(number) for number in text.split())
+        supervisor, program = (int(number) for number in text.split())
         mark = self._run.name  # a process id may have gone to somebody else
         return (
             supervisor if carries(supervisor, mark) else None,
-            server if carries(server, mark) else None,
+            program if carries(program, mark) else None,
         )
+
+
+class FoundServer(FoundProcessJob, WatchedServer):
+    """Implements `mlops.ports.RunningServer`."""
+
+    def __init__(self, record: ServerRecord, run: Path, clear: Callable[[], None]) -> None:
+        super().__init__(record.job, run, clear)
+        self.labels = record.job.labels
+        self.address = None if record.port is None else f"{LOOPBACK}:{record.port}"
 
 
 def wait_for(process: int) -> None:

@@ -25,7 +25,8 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from mlops.errors import ExitStatusLost, JobError, MlopsError, RuntimeUnavailable
-from mlops.ports import JobOutcome, JobSpec, JsonObject, Mount, ServerSpec
+from mlops.job_outcome import keep_outcome
+from mlops.ports import FoundJob, JobOutcome, JobSpec, JsonObject, Mount, MountMode, ServerSpec
 from mlops.runtimes.layout import OPT_ML, os_error, prepare, remove_tree
 from mlops.runtimes.materialise import dematerialise, materialise
 from mlops.runtimes.namespaces import (
@@ -36,7 +37,7 @@ from mlops.runtimes.namespaces import (
     refuse_unless_linux,
 )
 from mlops.runtimes.passed_on import network_environment, pip_configuration
-from mlops.runtimes.process_found import FoundServer
+from mlops.runtimes.process_found import FoundProcessJob, FoundServer, never_started
 from mlops.runtimes.process_images import find_image
 from mlops.runtimes.process_peers import HOSTS, hosts_file
 from mlops.runtimes.process_plain import check_runs_plain, plain_environment, rewritten
@@ -73,7 +74,7 @@ class ProcessRuntime:
         self._settings = settings
         self._given = namespaces
         self._root = settings.store.absolute() / "runtime/process"
-        self._running: dict[str, ProcessJob | FoundServer] = {}
+        self._running: dict[str, ProcessJob | FoundProcessJob] = {}
         self._lock = threading.Lock()
 
     @cached_property
@@ -84,6 +85,33 @@ class ProcessRuntime:
     def start(self, job: JobSpec) -> ProcessJob:
         """As `mlops.ports.ContainerRuntime.start`."""
         return self._start(job, None, ProcessJob)
+
+    def find_jobs(self, labels: Mapping[str, str]) -> Sequence[FoundJob]:
+        """As `mlops.ports.ContainerRuntime.find_jobs`."""
+        found = []
+        for run, document in self._records(labels):
+            if "job" in document:
+                job = ServerRecord.read(document["job"]).job
+                running = self._found_job(run, job, _copies(document))
+                found += [FoundJob(job.name, job.labels, running)] if running is not None else []
+        return found
+
+    def _found_job(
+        self, run: Path, job: JobSpec, copies: Copies
+    ) -> ProcessJob | FoundProcessJob | None:
+        with self._lock:
+            running = self._running.get(run.name)
+        if running is not None:
+            return running
+        if never_started(run):
+            _clear_away(run, copies)
+            return None
+        with self._lock:
+            if (running := self._running.get(run.name)) is None and run.exists():
+                running = FoundProcessJob(job, run, lambda: self._clear_found(run, copies))
+                self._running[run.name] = running
+                running.watch()
+        return running
 
     def serve(self, server: ServerSpec) -> ProcessServer:
         """As `mlops.ports.ContainerRuntime.serve`."""
@@ -107,13 +135,13 @@ class ProcessRuntime:
             if running is None:
                 if not run.exists():
                     return None  # cleared away just now
-                running = FoundServer(record, run, lambda: self._clear_found(run))
+                running = FoundServer(record, run, lambda: self._clear_found(run, Copies(run, ())))
                 self._running[run.name] = running
                 running.watch()
             return running if isinstance(running, (ProcessServer, FoundServer)) else None
 
-    def _clear_found(self, run: Path) -> None:
-        _clear_away(run, Copies(run, ()))
+    def _clear_found(self, run: Path, copies: Copies) -> None:
+        _clear_away(run, copies)
         self._forget(run.name)
 
     def _start(
@@ -150,7 +178,7 @@ class ProcessRuntime:
         mounts = prepare(job)
         copies = Copies(job.folder, mounts if plain else ())
         try:
-            _make_run_folder(run, job, record)
+            _make_run_folder(run, job, record, copies)
             if job.peers is not None:
                 present = HOSTS.read_text(encoding="utf-8") if HOSTS.exists() else ""
                 (run / "hosts").write_text(hosts_file(present, job.peers), encoding="utf-8")
@@ -160,7 +188,7 @@ class ProcessRuntime:
         except OSError as error:
             _clear_away(run, copies)
             raise os_error(error, f"Job {job.name} cannot be started", place=self._root) from error
-        return self._begin(make(job.name, process, run, copies, self._forget))
+        return self._begin(make(job.name, process, run, copies, self._forget, job.outcome))
 
     def _begin(self, running: Started) -> Started:
         problem = running.problem_at_start()
@@ -176,7 +204,7 @@ class ProcessRuntime:
         """As `mlops.ports.ContainerRuntime.remove_leftovers`."""
         names = []
         for run, record in self._records(labels):
-            self._remove(run)
+            self._remove(run, _copies(record))
             names.append(record["name"])
         return names
 
@@ -190,7 +218,7 @@ class ProcessRuntime:
             if labels.items() <= record["labels"].items():
                 yield file.parent, record
 
-    def _remove(self, run: Path) -> None:
+    def _remove(self, run: Path, copies: Copies) -> None:
         with self._lock:
             running = self._running.get(run.name)
         if running is not None:
@@ -198,7 +226,7 @@ class ProcessRuntime:
             running.wait()
             return
         kill_marked(run.name)
-        _clear_away(run, Copies(run, ()))
+        _clear_away(run, copies)
 
     def _forget(self, id: str) -> None:  # noqa: A002 - what it is
         with self._lock:
@@ -252,9 +280,11 @@ class ProcessJob(WatchedJob):
         run: Path,
         copies: Copies,
         forget: Callable[[str], None],
+        outcome: Path | None,
     ) -> None:
         super().__init__(name)
         self.id = run.name
+        self._outcome_file = outcome
         self._copies = copies
         self._process = process
         self._run = run
@@ -292,7 +322,9 @@ class ProcessJob(WatchedJob):
             words = self._last_words()
             self._process.wait()
             self._close()
-            return self._outcome(words)
+            outcome = self._outcome(words)
+            keep_outcome(self._outcome_file, outcome)
+            return outcome
         finally:
             _clear_away(self._run, self._copies)
             self._forget(self.id)
@@ -377,13 +409,28 @@ def _launch(plan: dict[str, Any]) -> subprocess.Popen[bytes]:
     return process
 
 
-def _make_run_folder(run: Path, job: JobSpec, server: ServerRecord | None) -> None:
+def _make_run_folder(run: Path, job: JobSpec, server: ServerRecord | None, copies: Copies) -> None:
     for name in ("home", "tmp", "root", "scratch"):
         (run / name).mkdir(parents=True)
-    record: JsonObject = {"name": job.name, "labels": dict(job.labels)}
+    record: JsonObject = {
+        "name": job.name,
+        "labels": dict(job.labels),
+        "folder": str(copies.folder),
+        "copies": [[str(each.source), each.target, str(each.mode)] for each in copies.mounts],
+    }
     if server is not None:
         record["server"] = server.document()
+    else:
+        record["job"] = ServerRecord(job, None).document()
     (run / "job.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+def _copies(record: JsonObject) -> Copies:
+    """What `_make_run_folder` wrote of a job's copies."""
+    mounts = (
+        Mount(Path(source), target, MountMode(mode)) for source, target, mode in record["copies"]
+    )
+    return Copies(Path(record["folder"]), tuple(mounts))
 
 
 def _clear_away(run: Path, copies: Copies) -> None:

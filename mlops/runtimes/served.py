@@ -56,7 +56,7 @@ def free_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class ServerRecord:
-    """What has to be known of a server to find it again, kept where the server itself is."""
+    """What has to be known of a server, or a job, to find it again, kept where it is itself."""
 
     job: JobSpec
     port: int | None
@@ -68,6 +68,7 @@ class ServerRecord:
             "folder": os.fspath(self.job.folder),
             "log": os.fspath(self.job.log),
             "labels": dict(self.job.labels),
+            "outcome": None if self.job.outcome is None else os.fspath(self.job.outcome),
             "written": [
                 [os.fspath(mount.source), mount.target]
                 for mount in self.job.mounts
@@ -83,6 +84,7 @@ class ServerRecord:
             Mount(Path(source), target, MountMode.READ_WRITE)
             for source, target in document["written"]
         )
+        outcome = document.get("outcome")
         job = JobSpec(
             name=document["name"],
             image=document["image"],
@@ -90,5 +92,6 @@ class ServerRecord:
             log=Path(document["log"]),
             labels=document["labels"],
             mounts=tuple(written),
+            outcome=None if outcome is None else Path(outcome),
         )
         return cls(job, document["port"])
