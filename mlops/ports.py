@@ -392,6 +392,9 @@ class ExecutionRecord:
     failure_reason: str | None = None
     max_parallel_steps: int | None = None
     client_request_token: str | None = None
+    cache_mode: str | None = None
+    """How its steps use earlier runs: one of `settings.CACHE_MODES`, or ``off``; None as the
+    gateway's own setting says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -417,9 +420,26 @@ class StepRecord:
     job_name: str | None = None
     attempts: int = 1
     cache_hit: bool = False
+    cached_from: str | None = None
+    """Of a cache hit: the ARN of the execution whose step made the outputs."""
     overhead_seconds: float = 0.0
     log: str | None = None
     """The whole log's path below the state folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheEntry:
+    """A step that succeeded, so that a later run of it may take over its outputs.
+
+    ``key`` stands for the pipeline, the step and everything that makes two runs of it the same.
+    ``objects`` says of each of its output URIs what was there: ``count`` and ``digest``.
+    """
+
+    key: str
+    execution_arn: str
+    step_name: str
+    made_at: datetime
+    objects: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -518,6 +538,7 @@ class StateStore(Protocol):
     def unfinished_executions(self) -> Sequence[ExecutionRecord]: ...
 
     def put_step(self, step: StepRecord) -> None: ...
+    def get_step(self, execution_arn: str, name: str) -> StepRecord | None: ...
     def list_steps(self, execution_arn: str) -> Sequence[StepRecord]:
         """In the order of their start."""
         ...
@@ -525,6 +546,14 @@ class StateStore(Protocol):
     def find_step_by_job(self, step_type: str, job_name: str) -> StepRecord | None: ...
     def list_job_steps(self, step_type: str) -> Sequence[StepRecord]:
         """Every step of a type that has made a job, the newest first."""
+        ...
+
+    def put_cache_entry(self, entry: CacheEntry) -> None:
+        """Keep what a step made; a step of an execution has one entry, the last."""
+        ...
+
+    def find_cache_entry(self, key: str, *, made_after: datetime | None) -> CacheEntry | None:
+        """The newest entry of a key that was made after a moment; None without one."""
         ...
 
     def append_event(

@@ -20,6 +20,9 @@ from mlops.errors import SettingsError
 
 SETTINGS_FILE = "mlops.toml"
 
+CACHE_MODES = ("service", "content")
+"""How a step that opts in finds an earlier run of itself; see ``Settings.cache_mode``."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageMapping:
@@ -74,6 +77,9 @@ class Settings:
     """A fixed port for the gateway; 0 takes a free one."""
     gateway_idle_seconds: float = 900.0
     """The gateway leaves after so long without a request, with nothing running."""
+    cache_mode: str = "service"
+    """How steps with a CacheConfig find an earlier run: `service` compares what SageMaker compares,
+    S3 addresses and not what is there; `content` compares what is there, whatever its address."""
     images: tuple[ImageMapping, ...] = DEFAULT_IMAGES
     """The image table; a file's entries go before the defaults, the first match counts."""
 
@@ -193,6 +199,11 @@ def _checked(settings: Settings, base: Path) -> Settings:
         raise SettingsError(
             f"The setting runtime is {settings.runtime!r}",
             next_step="choose auto, docker or process",
+        )
+    if settings.cache_mode not in CACHE_MODES:
+        raise SettingsError(
+            f"The setting cache_mode is {settings.cache_mode!r}",
+            next_step=f"choose {' or '.join(CACHE_MODES)}",
         )
     return replace(
         settings,

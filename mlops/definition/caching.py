@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
+from mlops.definition.duration import parse_duration
 from mlops.definition.fields import Fields
 
 
@@ -14,8 +16,19 @@ class CacheConfig:
     enabled: bool
     expire_after: str | None = None
 
+    @property
+    def longest_age(self) -> timedelta | None:
+        """How old the earlier run may be; None where any age will do."""
+        return None if self.expire_after is None else parse_duration(self.expire_after)
+
 
 def read_cache_config(fields: Fields) -> CacheConfig:
     fields.only(("Enabled", "ExpireAfter"), "CacheConfig")
     fields.require("Enabled", "CacheConfig")
-    return CacheConfig(bool(fields.boolean("Enabled")), fields.string("ExpireAfter"))
+    expire_after = fields.string("ExpireAfter")
+    if expire_after is not None:
+        try:
+            parse_duration(expire_after)
+        except ValueError as error:
+            fields.refuse("ExpireAfter", str(error))
+    return CacheConfig(bool(fields.boolean("Enabled")), expire_after)

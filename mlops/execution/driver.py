@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from mlops.definition import ParameterValue, PipelineDefinition, Step, StepType
-from mlops.engine import ExecutionState
+from mlops.engine import ExecutionState, Retry, exception_type, next_retry
 from mlops.errors import MlopsError
 from mlops.execution.failures import reason_for
 from mlops.execution.journal import STEP, Change, Journal, step_event
@@ -47,6 +47,15 @@ class _Announced:
 
 
 @dataclass(frozen=True, slots=True)
+class _Retrying:
+    """An attempt has failed, and the next one is waited for."""
+
+    run: StepRun
+    """The attempt to come."""
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Ended:
     step: str
     result: StepResult
@@ -59,7 +68,7 @@ class _StopRequested:
     written: threading.Event
 
 
-_Message = _Announced | _Ended | _StopRequested
+_Message = _Announced | _Retrying | _Ended | _StopRequested
 
 
 @dataclass(slots=True)
@@ -174,6 +183,8 @@ class Driver:
         match message:
             case _Announced():
                 self._take_announcement(message, turn)
+            case _Retrying():
+                self._take_retry(message, turn)
             case _Ended():
                 self._take_end(message, turn)
             case _StopRequested():
@@ -187,7 +198,23 @@ class Driver:
             metadata=said.metadata,
             outputs=said.outputs,
         )
-        turn.change.put_step(running.record, None)
+        event = step_event(running.record, self._parts.clock.now(), note=said.note)
+        turn.change.put_step(running.record, event if said.note else None)
+
+    def _take_retry(self, message: _Retrying, turn: _Turn) -> None:
+        run = message.run
+        running = self._running[run.step.name]
+        running.run = run
+        running.record = replace(
+            running.record,
+            attempts=run.attempt,
+            job_name=run.job_name if run.step.type in NAMED_JOBS else None,
+            log=str(run.log.relative_to(self._parts.settings.store)),
+            metadata={},
+            outputs={},
+        )
+        event = step_event(running.record, self._parts.clock.now(), note=message.note)
+        turn.change.put_step(running.record, event)
 
     def _take_end(self, message: _Ended, turn: _Turn) -> None:
         running, result = self._running[message.step], message.result
@@ -202,6 +229,12 @@ class Driver:
             job_name=result.job_name or running.record.job_name,
             overhead_seconds=max(0.0, wall - result.process_seconds),
         )
+        if result.cached_from is not None:
+            record = replace(
+                record, cache_hit=True, cached_from=result.cached_from, job_name=None, log=None
+            )
+        if result.cache_entry is not None:
+            turn.change.cache_entries.append(result.cache_entry)
         failed = record.status is StepStatus.FAILED
         tail = last_lines(running.run.log) if failed else []
         event = step_event(record, message.at, detail=result.detail, log_tail=tail)
@@ -310,14 +343,48 @@ class Driver:
     # --- a step's own thread ---
 
     def _execute(self, run: StepRun) -> None:
-        try:
-            result = self._executors[run.step.type].run(run)
-        except StepStopped:
-            result = StepResult(status=StepStatus.STOPPED)
-        except BaseException as error:  # noqa: BLE001 - whatever happens, the step ends with it
-            result = _failed(run, error)
         clock = self._parts.clock
+        run, result = self._attempts(run)
         self._inbox.put(_Ended(run.step.name, result, clock.now(), clock.monotonic()))
+        self._tidy(run)
+
+    def _attempts(self, run: StepRun) -> tuple[StepRun, StepResult]:
+        """Try until the step ends or its retry policies do; the last attempt and its result."""
+        clock, failures = self._parts.clock, list[str | None]()
+        started = clock.monotonic()
+        while True:
+            result = self._attempt(run)
+            failures.append(result.exception_type)
+            seconds = clock.monotonic() - started
+            retry = next_retry(run.step.retry_policies, failures, seconds)
+            if result.status is not StepStatus.FAILED or retry is None or run.stop.requested:
+                return run, result
+            self._tidy(run)
+            run = self._next_attempt(run, retry)
+            why = (result.failure_reason or "").partition("\n")[0]
+            self._inbox.put(_Retrying(run, f"{retry}: {result.exception_type}: {why}"))
+            if self._parts.pause(run.stop, retry.seconds):
+                return run, StepResult(status=StepStatus.STOPPED)
+
+    def _attempt(self, run: StepRun) -> StepResult:
+        try:
+            return self._executors[run.step.type].run(run)
+        except StepStopped:
+            return StepResult(status=StepStatus.STOPPED)
+        except BaseException as error:  # noqa: BLE001 - whatever happens, the step ends with it
+            return _failed(run, error)
+
+    def _next_attempt(self, run: StepRun, retry: Retry) -> StepRun:
+        job_name = new_job_name(self.execution.id, run.step.name)
+        return replace(
+            run,
+            job_name=job_name,
+            scope=self._scope.with_job(job_name, self._parts.clock.now()),
+            attempt=retry.attempt,
+            afterwards=[],
+        )
+
+    def _tidy(self, run: StepRun) -> None:
         for tidy in run.afterwards:
             try:
                 tidy()
@@ -372,4 +439,8 @@ def _failed(run: StepRun, error: BaseException) -> StepResult:
             run.folder.mkdir(parents=True, exist_ok=True)
             with run.log.open("a", encoding="utf-8") as log:
                 log.write("".join(traceback.format_exception(error)))
-    return StepResult(status=StepStatus.FAILED, failure_reason=reason_for(error))
+    return StepResult(
+        status=StepStatus.FAILED,
+        failure_reason=reason_for(error),
+        exception_type=exception_type(error),
+    )

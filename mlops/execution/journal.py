@@ -13,7 +13,7 @@ from datetime import datetime
 
 from mlops.errors import DiskFull, StoreError
 from mlops.execution.reserve import DiskReserve
-from mlops.ports import Clock, ExecutionRecord, JsonObject, StateStore, StepRecord
+from mlops.ports import CacheEntry, Clock, ExecutionRecord, JsonObject, StateStore, StepRecord
 
 EXECUTION = "execution"
 STEP = "step"
@@ -26,9 +26,10 @@ class Change:
     execution: ExecutionRecord | None = None
     steps: dict[str, StepRecord] = field(default_factory=dict)
     events: list[tuple[str, JsonObject]] = field(default_factory=list)
+    cache_entries: list[CacheEntry] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.execution or self.steps or self.events)
+        return bool(self.execution or self.steps or self.events or self.cache_entries)
 
     def put_execution(self, execution: ExecutionRecord) -> None:
         self.execution = execution
@@ -90,6 +91,8 @@ class Journal:
                 self._state.put_execution(self._with_updates(change.execution))
             for step in change.steps.values():
                 self._state.put_step(step)
+            for entry in change.cache_entries:
+                self._state.put_cache_entry(entry)
             for kind, data in change.events:
                 self._append(execution_arn, kind, data)
 
@@ -125,5 +128,7 @@ def step_event(step: StepRecord, now: datetime, **more: object) -> JsonObject:
         "job_name": step.job_name,
         "detail": None,
         "log": step.log,
+        "cache_hit": step.cache_hit,
+        "attempts": step.attempts,
         **more,
     }

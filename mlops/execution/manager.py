@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from mlops.definition import bind_parameters, parse_definition
 from mlops.engine import ExecutionState
 from mlops.errors import GatewayUnavailable, MlopsError, ServiceError
+from mlops.execution.caching import StoredStepCache
 from mlops.execution.driver import Driver
 from mlops.execution.journal import Journal
 from mlops.execution.names import display_name as default_display_name
@@ -16,7 +17,7 @@ from mlops.execution.outputs import SYNC_SECONDS
 from mlops.execution.recovery import Leftovers, abandoned
 from mlops.execution.reserve import DiskReserve
 from mlops.execution.step_run import STORE_LABEL, Parts
-from mlops.execution.stopping import STOP_GRACE_SECONDS
+from mlops.execution.stopping import STOP_GRACE_SECONDS, StopSignal
 from mlops.ports import (
     Clock,
     ContainerRuntime,
@@ -48,13 +49,24 @@ class ExecutionManager:
         gateway_url: Callable[[], str],
         *,
         sync_seconds: float = SYNC_SECONDS,
+        pause: Callable[[StopSignal, float], bool] = StopSignal.wait,
         endpoints: EndpointHost | None = None,
     ) -> None:
         """`sync_seconds`: how often folders that go to S3 while a job runs are looked at.
+        `pause`: lets the seconds before another attempt pass (tests let none pass).
         `endpoints`: where Endpoint steps have theirs; without, such steps are refused.
         """
         self._parts = Parts(
-            objects, runtime, registry, clock, settings, gateway_url, sync_seconds, endpoints
+            objects,
+            runtime,
+            registry,
+            clock,
+            settings,
+            gateway_url,
+            sync_seconds,
+            StoredStepCache(state, objects, settings.cache_mode),
+            pause,
+            endpoints,
         )
         self._state = state
         self._clock = clock
@@ -77,11 +89,13 @@ class ExecutionManager:
         display_name: str | None = None,
         description: str | None = None,
         client_request_token: str | None = None,
+        cache_mode: str | None = None,
     ) -> ExecutionRecord:
         """Start an execution of `pipeline`; what is wrong with it is said before anything is kept.
 
         The same `client_request_token` again gives the execution that it started. The execution's
-        own `max_parallel_steps` wins over the pipeline's.
+        own `max_parallel_steps` wins over the pipeline's. `cache_mode` is ``off`` where every step
+        shall run again, or one of `settings.CACHE_MODES`.
 
         Raises:
             DefinitionError: the definition breaks rules.
@@ -110,6 +124,7 @@ class ExecutionManager:
             description=description,
             max_parallel_steps=limit,
             client_request_token=client_request_token,
+            cache_mode=cache_mode,
         )
         driver = Driver(execution, definition, bound, self._parts, self._journal, self._forget)
         return self._admit(execution, driver)

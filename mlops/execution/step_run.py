@@ -16,6 +16,7 @@ from mlops.definition import Step
 from mlops.execution.scope import ExecutionScope
 from mlops.execution.stopping import StopSignal
 from mlops.ports import (
+    CacheEntry,
     Clock,
     ContainerRuntime,
     EndpointHost,
@@ -23,6 +24,7 @@ from mlops.ports import (
     JsonObject,
     ModelRegistry,
     ObjectStore,
+    StepRecord,
     StepStatus,
 )
 from mlops.settings import Settings
@@ -44,6 +46,9 @@ class Parts:
     settings: Settings
     gateway_url: Callable[[], str]
     sync_seconds: float
+    cache: StepCache
+    pause: Callable[[StopSignal, float], bool]
+    """Lets seconds pass before another attempt, unless a stop is asked for: then True, at once."""
     endpoints: EndpointHost | None = None
 
     @property
@@ -64,11 +69,42 @@ class Announcement:
     job_name: str | None
     metadata: JsonObject
     outputs: JsonObject
+    note: str | None = None
+    """Something that a person who follows is told, such as why the cache was of no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheAnswer:
+    """What the cache says of a step that is about to run."""
+
+    key: str | None = None
+    """Under which its outputs are to be kept; None where they are not."""
+    hit: StepRecord | None = None
+    """The step of an earlier execution whose outputs are taken over."""
+    note: str | None = None
+    """Why an earlier run was found and is not used, for a person."""
+
+
+class StepCache(Protocol):
+    """Takes over what an earlier run of a step made (``execution.caching``)."""
+
+    def look_up(self, run: StepRun, request: JsonObject) -> CacheAnswer:
+        """Whether an earlier run made what `request` would make again."""
+        ...
+
+    def entry(self, run: StepRun, key: str, outputs: JsonObject) -> CacheEntry:
+        """What to keep of a step that has succeeded, whose outputs are in the store."""
+        ...
+
+
+def attempt_folder(attempt: int) -> str:
+    """Where the files of a later attempt are, below those of the first."""
+    return f"attempt-{attempt}"
 
 
 @dataclass(frozen=True, slots=True)
 class StepRun:
-    """One start of one step."""
+    """One attempt at one step."""
 
     execution: ExecutionRecord
     step: Step
@@ -78,13 +114,16 @@ class StepRun:
     """The name that the step's job or model gets, unless the step brings a prefix of its own."""
     stop: StopSignal
     announce: Callable[[Announcement], None]
+    attempt: int = 1
+    """Counts from 1; a retry policy asks for more than one."""
     afterwards: list[Callable[[], None]] = field(default_factory=list)
     """Tidying up that no later step waits for; done in the step's thread after its end is told."""
 
     @property
     def folder(self) -> Path:
         """Where the run's files are: ``ml/`` (the job's ``/opt/ml``) and ``log.txt``."""
-        return self.parts.settings.store / "executions" / self.execution.id / self.step.name
+        step = self.parts.settings.store / "executions" / self.execution.id / self.step.name
+        return step if self.attempt == 1 else step / attempt_folder(self.attempt)
 
     @property
     def log(self) -> Path:
@@ -122,6 +161,12 @@ class StepResult:
     job_name: str | None = None
     process_seconds: float = 0.0
     """How long the job's own process ran; the rest of the step's time is overhead."""
+    cached_from: str | None = None
+    """The ARN of the execution whose outputs were taken over: no job ran."""
+    cache_entry: CacheEntry | None = None
+    """What later executions may take over."""
+    exception_type: str | None = None
+    """Of a failure: what a retry policy calls it (``engine.retry``); None where none matches."""
 
 
 class StepExecutor(Protocol):

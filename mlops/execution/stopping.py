@@ -34,6 +34,10 @@ class StopSignal:
     def requested(self) -> bool:
         return self._requested.is_set()
 
+    def wait(self, seconds: float) -> bool:
+        """Wait until a stop is asked for, at most so long; whether it was."""
+        return self._requested.wait(min(seconds, threading.TIMEOUT_MAX))
+
     def request(self) -> None:
         """Ask for the end; blocks up to the grace time while the job ends."""
         with self._lock:

@@ -286,6 +286,7 @@ def _step_entry(step: StepRecord, texts: Mapping[str, tuple[str | None, str | No
         "FailureReason": step.failure_reason,
         "Metadata": step.metadata,
         "AttemptCount": step.attempts,
+        "CacheHitResult": step.cached_from and {"SourcePipelineExecutionArn": step.cached_from},
     }
 
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from mlops.aws_model import validate_request
+from mlops.engine import exception_type
 from mlops.errors import ServiceError
 from mlops.execution.cluster import Cluster, Host
 from mlops.execution.container import Container, ContainerEnd, ContainerPlan
@@ -30,7 +31,7 @@ from mlops.execution.names import job_arn, with_custom_prefix
 from mlops.execution.step_run import Announcement, StepResult, StepRun
 from mlops.execution.stopping import StepStopped
 from mlops.log_tail import last_lines
-from mlops.ports import JsonObject, StepStatus
+from mlops.ports import JsonObject, StepRecord, StepStatus
 
 TAIL_LINES_IN_REASON = 5
 
@@ -71,6 +72,13 @@ class JobView:
     failure_reason: str | None = None
     message: str = ""
     """What the container left about its end."""
+    exception_type: str | None = None
+    """Of a failure that a retry policy can name (``engine.retry``)."""
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether the job was stopped by its own time limit."""
+        return self.status is JobStatus.STOPPED and self.failure_reason is not None
 
 
 class JobExecutor(ABC):
@@ -90,20 +98,26 @@ class JobExecutor(ABC):
     def run(self, run: StepRun) -> StepResult:
         """Make the job, announce it, run its container, keep what it made."""
         job = self._make(run)
+        cached = run.parts.cache.look_up(run, job.request)
+        if cached.hit is not None:
+            return _taken_over(cached.hit)
         metadata = {self.metadata_member: {"Arn": job.arn}}
-        started = JobView(JobStatus.IN_PROGRESS, job.created_at)
-        run.announce(Announcement(job.name, metadata, self._describe(run, job, started)))
+        started = self._describe(run, job, JobView(JobStatus.IN_PROGRESS, job.created_at))
+        run.announce(Announcement(job.name, metadata, started, cached.note))
         view = self._carry_out(run, job)
-        reason = view.failure_reason
-        timed_out = view.status is JobStatus.STOPPED and reason is not None
+        outputs = self._describe(run, job, view)
+        completed = view.status is JobStatus.COMPLETED
+        keep = completed and cached.key is not None
         return StepResult(
-            status=StepStatus.FAILED if timed_out else _STEP_STATUS[view.status],
+            status=StepStatus.FAILED if view.timed_out else _STEP_STATUS[view.status],
             metadata=metadata,
-            outputs=self._describe(run, job, view),
-            failure_reason=None if reason is None else step_failure_reason(reason),
-            detail=last_detail(run.log) if view.status is JobStatus.COMPLETED else None,
+            outputs=outputs,
+            failure_reason=view.failure_reason and step_failure_reason(view.failure_reason),
+            detail=last_detail(run.log) if completed else None,
             job_name=job.name,
             process_seconds=0.0 if view.end is None else view.end.process_seconds,
+            cache_entry=run.parts.cache.entry(run, cached.key or "", outputs) if keep else None,
+            exception_type=view.exception_type,
         )
 
     def _make(self, run: StepRun) -> Job:
@@ -132,7 +146,13 @@ class JobExecutor(ABC):
         except StepStopped:
             return JobView(JobStatus.STOPPED, now())
         except Exception as error:  # noqa: BLE001 - the job's Describe must say that it failed
-            return JobView(JobStatus.FAILED, now(), end, _shortened(reason_for(error)))
+            return JobView(
+                JobStatus.FAILED,
+                now(),
+                end,
+                _shortened(reason_for(error)),
+                exception_type=exception_type(error),
+            )
         if view.status is JobStatus.COMPLETED:
             run.afterwards.append(container.discard)  # a failed job's stays: it is the evidence
         return view
@@ -186,6 +206,17 @@ class JobExecutor(ABC):
     @abstractmethod
     def _describe(self, run: StepRun, job: Job, view: JobView) -> JsonObject:
         """The answer of the job's Describe operation, in botocore's shape."""
+
+
+def _taken_over(source: StepRecord) -> StepResult:
+    """The end of a step whose outputs are those of an earlier run."""
+    return StepResult(
+        status=StepStatus.SUCCEEDED,
+        metadata=source.metadata,
+        outputs=source.outputs,
+        detail=f"cached from {source.execution_arn.rpartition('/')[2]}",
+        cached_from=source.execution_arn,
+    )
 
 
 def _time_limit_reason(job: Job, seconds: int) -> str:

@@ -137,7 +137,22 @@ CREATE TABLE resources (
 );
 """
 
-MIGRATIONS = (_FIRST, _RESOURCES)
+_STEP_CACHE = """
+ALTER TABLE executions ADD COLUMN cache_mode TEXT;
+ALTER TABLE steps ADD COLUMN cached_from TEXT;
+
+CREATE TABLE cache_entries (
+    key TEXT NOT NULL,
+    execution_arn TEXT NOT NULL,
+    step_name TEXT NOT NULL,
+    made_at INTEGER NOT NULL,
+    objects TEXT NOT NULL,
+    PRIMARY KEY (execution_arn, step_name)
+) WITHOUT ROWID;
+CREATE INDEX cache_entries_by_key ON cache_entries (key, made_at);
+"""
+
+MIGRATIONS = (_FIRST, _RESOURCES, _STEP_CACHE)
 
 
 def migrate(connection: sqlite3.Connection, place: str) -> None:

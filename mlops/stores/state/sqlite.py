@@ -19,6 +19,7 @@ from typing import Any
 
 from mlops.errors import DiskFull, StoreError
 from mlops.ports import (
+    CacheEntry,
     Event,
     ExecutionRecord,
     JsonObject,
@@ -41,6 +42,7 @@ _EXECUTIONS = RecordTable(
     ExecutionRecord, "executions", ["arn"], read={"definition": _DEFINITION.format("executions")}
 )
 _STEPS = RecordTable(StepRecord, "steps", ["execution_arn", "name"])
+_CACHE = RecordTable(CacheEntry, "cache_entries", ["execution_arn", "step_name"])
 _EVENTS = RecordTable(Event, "events", ["execution_arn", "sequence"])
 _GROUPS = RecordTable(ModelPackageGroupRecord, "model_package_groups", ["name"])
 _PACKAGES = RecordTable(ModelPackageRecord, "model_packages", ["arn"])
@@ -170,6 +172,7 @@ class SqliteStateStore:
         own = "execution_arn IN (SELECT arn FROM executions WHERE pipeline_name = ?)"
         with self.transaction():
             self._run(f"DELETE FROM steps WHERE {own}", (name,))
+            self._run(f"DELETE FROM cache_entries WHERE {own}", (name,))
             self._run(f"DELETE FROM events WHERE {own}", (name,))
             self._run("DELETE FROM executions WHERE pipeline_name = ?", (name,))
             self._run("DELETE FROM pipelines WHERE name = ?", (name,))
@@ -236,6 +239,9 @@ class SqliteStateStore:
         with self.transaction():
             self._run(_STEPS.upsert, _STEPS.row(step))
 
+    def get_step(self, execution_arn: str, name: str) -> StepRecord | None:
+        return self._one(_STEPS, "WHERE execution_arn = ? AND name = ?", (execution_arn, name))
+
     def list_steps(self, execution_arn: str) -> Sequence[StepRecord]:
         return self._all(_STEPS, "WHERE execution_arn = ? ORDER BY position", (execution_arn,))
 
@@ -248,6 +254,15 @@ class SqliteStateStore:
             "WHERE job_name IS NOT NULL AND type = ? ORDER BY started_at DESC, position DESC",
             (step_type,),
         )
+
+    def put_cache_entry(self, entry: CacheEntry) -> None:
+        with self.transaction():
+            self._run(_CACHE.upsert, _CACHE.row(entry))
+
+    def find_cache_entry(self, key: str, *, made_after: datetime | None) -> CacheEntry | None:
+        after = -(2**63) if made_after is None else to_microseconds(made_after)
+        newest = "WHERE key = ? AND made_at > ? ORDER BY made_at DESC LIMIT 1"
+        return self._one(_CACHE, newest, (key, after))
 
     def append_event(self, execution_arn: str, at: datetime, kind: str, data: JsonObject) -> Event:
         with self.transaction():
