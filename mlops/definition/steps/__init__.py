@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 from mlops.definition.steps.base import Step, StepType
 from mlops.definition.steps.condition import ConditionStep
+from mlops.definition.steps.endpoint import EndpointStep
+from mlops.definition.steps.endpoint_config import EndpointConfigStep
 from mlops.definition.steps.fail import FailStep
+from mlops.definition.steps.lambda_ import LambdaStep
 from mlops.definition.steps.model import ModelStep
 from mlops.definition.steps.processing import ProcessingStep
 from mlops.definition.steps.register_model import RegisterModelStep
@@ -20,6 +23,9 @@ RUNNABLE: Mapping[StepType, type[Step]] = {
     StepType.FAIL: FailStep,
     StepType.REGISTER_MODEL: RegisterModelStep,
     StepType.MODEL: ModelStep,
+    StepType.ENDPOINT_CONFIG: EndpointConfigStep,
+    StepType.ENDPOINT: EndpointStep,
+    StepType.LAMBDA: LambdaStep,
 }
 
 STEP_KINDS: Mapping[StepType, type[Step]] = {

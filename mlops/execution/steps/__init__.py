@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from mlops.definition import StepType
 from mlops.execution.step_run import StepExecutor
 from mlops.execution.steps.condition import ConditionExecutor
+from mlops.execution.steps.endpoint import EndpointExecutor
+from mlops.execution.steps.endpoint_config import EndpointConfigExecutor
 from mlops.execution.steps.fail import FailExecutor
+from mlops.execution.steps.lambda_ import LambdaExecutor
 from mlops.execution.steps.model import ModelExecutor
 from mlops.execution.steps.processing import ProcessingExecutor
 from mlops.execution.steps.register_model import RegisterModelExecutor
@@ -20,7 +23,18 @@ EXECUTORS: Mapping[StepType, StepExecutor] = {
     StepType.FAIL: FailExecutor(),
     StepType.REGISTER_MODEL: RegisterModelExecutor(),
     StepType.MODEL: ModelExecutor(),
+    StepType.ENDPOINT_CONFIG: EndpointConfigExecutor(),
+    StepType.ENDPOINT: EndpointExecutor(),
+    StepType.LAMBDA: LambdaExecutor(),
 }
 
-NAMED_JOBS = frozenset({StepType.PROCESSING, StepType.TRAINING, StepType.MODEL})
-"""The types whose steps make something that has a name: a job, or a model."""
+NAMED_JOBS = frozenset(
+    {
+        StepType.PROCESSING,
+        StepType.TRAINING,
+        StepType.MODEL,
+        StepType.ENDPOINT_CONFIG,
+        StepType.ENDPOINT,
+    }
+)
+"""The types whose steps make something that has a name: a job, a model, an endpoint."""
