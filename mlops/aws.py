@@ -56,6 +56,12 @@ def gateway_session(endpoint_url: str, region: str) -> GatewaySession:
     return GatewaySession(endpoint_url, region)
 
 
+def lambda_client(session: GatewaySession, seconds: int) -> Any:
+    """A Lambda client whose invocations may take `seconds`, and are not sent twice."""
+    patient = Config(read_timeout=seconds + 30, retries={"total_max_attempts": 1})
+    return session.client("lambda", config=patient)
+
+
 def cloud_session(region: str) -> boto3.session.Session:
     """A session for the user's account, with the credentials that boto3 finds."""
     return boto3.session.Session(region_name=region)
@@ -91,7 +97,7 @@ def ensure_bucket(s3: S3Client, bucket: str) -> None:
     region = s3.meta.region_name
     place: Any = {"CreateBucketConfiguration": {"LocationConstraint": region}}
     try:
-        with _errors_of(s3):
+        with errors_of(s3):
             s3.create_bucket(Bucket=bucket, **({} if region == "us-east-1" else place))
     except ServiceError as error:
         if error.code != "BucketAlreadyOwnedByYou":
@@ -122,7 +128,7 @@ def upload(s3: S3Client, assets: Iterable[Asset]) -> list[Asset]:
 
 def _exists(s3: S3Client, asset: Asset) -> bool:
     try:
-        with _errors_of(s3):
+        with errors_of(s3):
             s3.head_object(Bucket=asset.bucket, Key=asset.key)
     except ServiceError as error:
         if error.status == 404:
@@ -137,7 +143,7 @@ def _send(s3: S3Client, asset: Asset) -> None:
     source = asset.source
     try:
         stream = BytesIO(source) if isinstance(source, bytes) else source.open("rb")
-        with stream, _errors_of(s3):
+        with stream, errors_of(s3):
             s3.upload_fileobj(stream, asset.bucket, asset.key)
     except ServiceError as error:
         if error.code != "NoSuchBucket":
@@ -160,8 +166,13 @@ def _missing(file: Path, origin: str | None) -> DataError:
 
 
 @contextmanager
-def _errors_of(s3: S3Client) -> Iterator[None]:
-    """Turn botocore's errors into this project's."""
+def errors_of(client: Any) -> Iterator[None]:
+    """Turn the errors of a boto3 client into this project's.
+
+    Raises:
+        DiskFull, ServiceError: what the service answered.
+        EnvironmentLacks: it did not answer.
+    """
     try:
         yield
     except ClientError as error:
@@ -175,7 +186,7 @@ def _errors_of(s3: S3Client) -> Iterator[None]:
         ) from error
     except BotoCoreError as error:
         raise EnvironmentLacks(
-            f"S3 does not answer: {error}",
-            where=s3.meta.endpoint_url,
+            f"{client.meta.service_model.service_id} does not answer: {error}",
+            where=client.meta.endpoint_url,
             next_step="`mlops status` tells whether the gateway runs",
         ) from error

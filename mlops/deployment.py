@@ -199,16 +199,15 @@ def check_endpoint(
         UsageError: the endpoint does not exist, or its package does not say how to test it.
         ExecutionFailed: the function itself failed.
     """
-    from mlops.aws import gateway_session
+    from mlops.aws import errors_of, gateway_session, lambda_client
 
     session = gateway_session(client.url, settings.region)
     event = _test_event(client, session, endpoint) | {"max_requests": max_requests}
-    functions = session.client("lambda")
-    _provide_function(functions, settings)
-    answer = functions.invoke(
-        FunctionName=TEST_FUNCTION, Payload=json.dumps(event).encode(), LogType="Tail"
-    )
-    payload = json.loads(answer["Payload"].read())
+    functions = lambda_client(session, TEST_SECONDS)
+    with errors_of(functions):
+        _provide_function(functions, settings)
+        answer = functions.invoke(FunctionName=TEST_FUNCTION, Payload=json.dumps(event).encode())
+        payload = json.loads(answer["Payload"].read())
     if "FunctionError" in answer:
         raise ExecutionFailed(
             f"The endpoint test failed: {payload.get('errorType')}: {payload.get('errorMessage')}",
