@@ -392,6 +392,10 @@ class ExecutionRecord:
     failure_reason: str | None = None
     max_parallel_steps: int | None = None
     client_request_token: str | None = None
+    retry_token: str | None = None
+    """The ClientRequestToken of the RetryPipelineExecution that it was last taken up by."""
+    selective: JsonObject | None = None
+    """botocore's ``SelectiveExecutionConfig``, where only a part of the pipeline runs."""
     cache_mode: str | None = None
     """How its steps use earlier runs: one of `settings.CACHE_MODES`, or ``off``; None as the
     gateway's own setting says."""
@@ -420,6 +424,8 @@ class StepRecord:
     job_name: str | None = None
     attempts: int = 1
     cache_hit: bool = False
+    reused_from: str | None = None
+    """Of a step that a selective execution did not run: the ARN of the execution that lends it."""
     cached_from: str | None = None
     """Of a cache hit: the ARN of the execution whose step made the outputs."""
     overhead_seconds: float = 0.0

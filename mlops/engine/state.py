@@ -6,6 +6,9 @@ Pure: no clock, no threads, no IO. The driver owns those, and calls from one thr
        │                     ├──────► failed
        └──► skipped          └──────► stopped
 
+In a selective execution, the steps that lend their outputs have succeeded from the beginning, and
+those that are not selected never leave ``not selected``.
+
 A step is ready once all steps that it waits for have succeeded; a step nested in a condition step
 waits for that one too, and needs its outcome. The branch that is not taken is skipped, and so is
 everything that waits for a skipped step.
@@ -23,6 +26,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from mlops.definition import DependencyGraph, PipelineDefinition, Step
+from mlops.engine.selection import Selection
 from mlops.errors import ImpossibleMove, UsageError
 
 FAILURE_REASON = "Step failure: One or multiple steps failed."
@@ -37,6 +41,8 @@ class StepState(StrEnum):
     FAILED = "failed"
     STOPPED = "stopped"
     SKIPPED = "skipped"
+    NOT_SELECTED = "not selected"
+    """Of a selective execution: neither runs nor lends its outputs."""
 
 
 class RunStatus(StrEnum):
@@ -66,13 +72,18 @@ class ExecutionState:
     Args:
         definition: what to run.
         max_parallel_steps: ``MaxParallelExecutionSteps``; None lets every ready step start.
+        selection: the part that runs; None for all.
 
     Raises:
         UsageError: ``max_parallel_steps`` is below 1.
     """
 
     def __init__(
-        self, definition: PipelineDefinition, *, max_parallel_steps: int | None = None
+        self,
+        definition: PipelineDefinition,
+        *,
+        max_parallel_steps: int | None = None,
+        selection: Selection | None = None,
     ) -> None:
         if max_parallel_steps is not None and max_parallel_steps < 1:
             raise UsageError(
@@ -91,8 +102,20 @@ class ExecutionState:
         self._reasons: dict[str, str] = {}
         self._stop_requested = False
         self._failed = False
+        if selection is not None:
+            self._select(selection)
         for name in names:
             self._make_ready_if_met(name)
+
+    def _select(self, selection: Selection) -> None:
+        for name in self._graph.names:
+            if name not in selection.selected and name not in selection.reused:
+                self._states[name] = StepState.NOT_SELECTED
+        for name, outcome in selection.reused.items():
+            self._states[name] = StepState.SUCCEEDED
+            self._skip_branch_not_taken(name, outcome)
+            for later in self._graph.before[name]:
+                self._unmet[later] -= 1
 
     # --- What the driver asks ---------------------------------------------------------------
 
@@ -178,9 +201,7 @@ class ExecutionState:
         if not branches and outcome is not None:
             raise ImpossibleMove(f"{name!r} has no branches and no outcome, not {outcome!r}")
         self._end(name, StepState.SUCCEEDED)
-        for taken, steps in branches.items():
-            if taken is not (outcome == "true"):
-                self._skip(step.name for step in steps)
+        self._skip_branch_not_taken(name, outcome)
         for later in self._graph.before[name]:
             self._unmet[later] -= 1
             self._make_ready_if_met(later)
@@ -227,6 +248,11 @@ class ExecutionState:
         if self._unmet[name] == 0 and self._states[name] is StepState.WAITING:
             self._states[name] = StepState.READY
             insort(self._ready, self._order[name])
+
+    def _skip_branch_not_taken(self, name: str, outcome: str | None) -> None:
+        for taken, steps in self._definition.step(name).branches.items():
+            if taken is not (outcome == "true"):
+                self._skip(step.name for step in steps)
 
     def _skip(self, names: Iterable[str]) -> None:
         waiting = list(names)

@@ -152,7 +152,13 @@ CREATE TABLE cache_entries (
 CREATE INDEX cache_entries_by_key ON cache_entries (key, made_at);
 """
 
-MIGRATIONS = (_FIRST, _RESOURCES, _STEP_CACHE)
+_TAKEN_UP = """
+ALTER TABLE executions ADD COLUMN retry_token TEXT;
+ALTER TABLE executions ADD COLUMN selective TEXT;
+ALTER TABLE steps ADD COLUMN reused_from TEXT;
+"""
+
+MIGRATIONS = (_FIRST, _RESOURCES, _STEP_CACHE, _TAKEN_UP)
 
 
 def migrate(connection: sqlite3.Connection, place: str) -> None:
