@@ -30,17 +30,20 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
 
     from mlops.clock import SystemClock
     from mlops.execution import ExecutionManager
+    from mlops.functions import FunctionManager
     from mlops.gateway.address import code_version, settings_digest
     from mlops.gateway.execution_details import ExecutionDetails
     from mlops.gateway.following import Follower
     from mlops.gateway.internal import InternalApi
     from mlops.gateway.invocations import InvocationFace
+    from mlops.gateway.lambda_face import LambdaFace
     from mlops.gateway.router import Router
     from mlops.gateway.s3 import S3Face
     from mlops.gateway.server import Closing, Gateway, Listeners, health_document
     from mlops.hosting import EndpointManager
     from mlops.runtimes.choice import choose_runtime
     from mlops.services import (
+        LambdaService,
         RuntimeService,
         SageMakerService,
         ServiceEndpointHost,
@@ -64,6 +67,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         lambda: listeners.job_url,
         lambda name: choose_runtime(replace(settings, runtime=name)),
     )
+    functions = FunctionManager(objects, state, jobs, clock, settings, lambda: listeners.job_url)
     manager = ExecutionManager(
         objects,
         state,
@@ -73,17 +77,19 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         settings,
         lambda: listeners.job_url,
         endpoints=ServiceEndpointHost(state, hosting, settings, clock),
+        functions=functions,
     )
     leaving = threading.Event()
     gateway = Gateway(
         listeners=listeners,
         executions=manager,
-        hosts=[hosting],
+        hosts=[hosting, functions],
         runtime=jobs.name,
         started_at=clock.now(),
         leaving=leaving,
         closing=[
             Closing("endpoints", hosting.close),
+            Closing("functions", functions.close),
             Closing("state store", state.close),
             Closing("object store", objects.close),
         ],
@@ -110,6 +116,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
             sts=StsService(settings),
             s3=S3Face(objects),
             invocations=InvocationFace(RuntimeService(hosting)),
+            faces={"lambda": LambdaFace(LambdaService(functions))},
         )
     )
     return gateway

@@ -41,6 +41,7 @@ from mlops.definition.steps import RUNNABLE
 from mlops.definition.steps.base import Step, StepType
 from mlops.definition.steps.condition import ConditionStep
 from mlops.definition.steps.fail import FailStep
+from mlops.definition.steps.lambda_ import LambdaStep, OutputParameter, OutputType
 from mlops.definition.steps.model import ModelStep
 from mlops.definition.steps.processing import ProcessingStep
 from mlops.definition.steps.register_model import RegisterModelStep
@@ -68,11 +69,14 @@ __all__ = [
     "JsonGet",
     "JsonValue",
     "Key",
+    "LambdaStep",
     "ListExpression",
     "Literal",
     "Member",
     "ModelStep",
     "ObjectExpression",
+    "OutputParameter",
+    "OutputType",
     "Parameter",
     "ParameterType",
     "ParameterValue",

@@ -25,6 +25,7 @@ from mlops.ports import (
     Event,
     ExecutionRecord,
     ExecutionStatus,
+    FunctionHost,
     ModelRegistry,
     ObjectStore,
     PipelineRecord,
@@ -51,10 +52,12 @@ class ExecutionManager:
         sync_seconds: float = SYNC_SECONDS,
         pause: Callable[[StopSignal, float], bool] = StopSignal.wait,
         endpoints: EndpointHost | None = None,
+        functions: FunctionHost | None = None,
     ) -> None:
         """`sync_seconds`: how often folders that go to S3 while a job runs are looked at.
         `pause`: lets the seconds before another attempt pass (tests let none pass).
-        `endpoints`: where Endpoint steps have theirs; without, such steps are refused.
+        `endpoints`, `functions`: where Endpoint and Lambda steps have theirs; without, such steps
+        are refused.
         """
         self._parts = Parts(
             objects,
@@ -67,6 +70,7 @@ class ExecutionManager:
             StoredStepCache(state, objects, settings.cache_mode),
             pause,
             endpoints,
+            functions,
         )
         self._state = state
         self._clock = clock

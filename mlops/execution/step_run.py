@@ -21,6 +21,7 @@ from mlops.ports import (
     ContainerRuntime,
     EndpointHost,
     ExecutionRecord,
+    FunctionHost,
     JsonObject,
     ModelRegistry,
     ObjectStore,
@@ -50,6 +51,7 @@ class Parts:
     pause: Callable[[StopSignal, float], bool]
     """Lets seconds pass before another attempt, unless a stop is asked for: then True, at once."""
     endpoints: EndpointHost | None = None
+    functions: FunctionHost | None = None
 
     @property
     def store_label(self) -> str:

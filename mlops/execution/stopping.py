@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
+from typing import Protocol
 
 from mlops.errors import JobError
-from mlops.ports import RunningJob
 
 STOP_GRACE_SECONDS = 10.0
 """Between SIGTERM and SIGKILL when a person stops an execution; the service gives 120 seconds."""
@@ -19,6 +19,12 @@ class StepStopped(JobError):
     """Ends a step as Stopped, because that was asked for before its job was started."""
 
 
+class Stoppable(Protocol):
+    """What a step waits for: a job, or whatever else can be told to end."""
+
+    def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> None: ...
+
+
 class StopSignal:
     """Says that a step shall end, and ends its job.
 
@@ -28,7 +34,7 @@ class StopSignal:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._requested = threading.Event()
-        self._job: RunningJob | None = None
+        self._job: Stoppable | None = None
 
     @property
     def requested(self) -> bool:
@@ -46,7 +52,7 @@ class StopSignal:
         if job is not None:
             job.stop(STOP_GRACE_SECONDS)
 
-    def attach(self, job: RunningJob) -> None:
+    def attach(self, job: Stoppable) -> None:
         """Make `job` the one to stop."""
         with self._lock:
             self._job = job

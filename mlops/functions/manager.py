@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,6 +27,8 @@ from mlops.surroundings import surroundings_at
 
 KEPT_LOGS = 20
 """Log files of one function, a file for each worker: the newest stay."""
+
+_logger = logging.getLogger(__name__)
 
 
 class FunctionManager:
@@ -57,19 +60,20 @@ class FunctionManager:
 
     # --- the life of the gateway ---
 
-    def active(self) -> int:
-        """How many invocations run now."""
+    def up(self) -> int:
+        """How many invocations run now; idle workers keep no gateway from leaving."""
         return self._invoker.active()
 
-    def recover(self) -> Sequence[str]:
-        """End what a gateway that was killed has left of its functions; the names of that."""
-        names = []
+    def recover(self) -> None:
+        """End what a gateway that was killed has left of its functions.
+
+        Most of it has ended by then: a runtime whose host is gone can do nothing more.
+        """
         for server in self._runtime.find_servers({FUNCTIONS_LABEL: str(self._settings.store)}):
+            _logger.info("ending %s, which an earlier gateway left", server.name)
             server.stop(0.0)
-            names.append(server.name)
         for folder in self._root.glob("*/workers/*"):
             shutil.rmtree(folder, ignore_errors=True)
-        return names
 
     def close(self) -> None:
         """End every worker, also one that runs an invocation."""
@@ -156,6 +160,18 @@ class FunctionManager:
         """Invoke; see `Invoker.invoke`."""
         function = self._find(request["FunctionName"], request.get("Qualifier"))
         return self._invoker.invoke(function, request)
+
+    def get_tags(self, arn: str) -> Mapping[str, str]:
+        """ListTags."""
+        return self._state.get_tags(self._find(arn).arn)
+
+    def set_tags(self, arn: str, tags: Mapping[str, str]) -> None:
+        """TagResource."""
+        self._state.set_tags(self._find(arn).arn, tags)
+
+    def delete_tags(self, arn: str, keys: Sequence[str]) -> None:
+        """UntagResource."""
+        self._state.delete_tags(self._find(arn).arn, keys)
 
     def folders(self, name: str) -> FunctionFolders:
         """Where the files of a function are, its logs among them."""

@@ -135,8 +135,10 @@ def state_folder(folder: Path) -> Iterator[None]:
 # What runs inside a gateway. The rest (the command, authoring, the lab's pipeline) may change
 # while executions run without a word to it.
 _GATEWAY_CODE = (
-    *("app.py", "aws_model.py", "clock.py", "errors.py", "ports.py", "settings.py"),
-    *("definition", "engine", "execution", "gateway", "runtimes", "services", "stores"),
+    *("app.py", "aws_model.py", "clock.py", "errors.py", "listening.py", "log_tail.py"),
+    *("ports.py", "s3_uri.py", "settings.py", "surroundings.py"),
+    *("definition", "engine", "execution", "functions", "gateway", "hosting"),
+    *("runtimes", "services", "stores"),
 )
 
 

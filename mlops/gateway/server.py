@@ -21,9 +21,9 @@ from mlops.aws_model import load_service
 from mlops.errors import GatewayUnavailable, PortInUse
 from mlops.gateway.s3.headers import RawHeadersGateway
 from mlops.gateway.wire import Environ, StartResponse, WsgiApp
+from mlops.listening import LOOPBACK, is_own_address
 from mlops.ports import JsonObject
 
-LOOPBACK = "127.0.0.1"
 _FIRST_THREADS = 4
 _THREADS = 24  # every follower of an execution holds one for as long as its request waits
 _PORT_ATTEMPTS = 20
@@ -63,7 +63,7 @@ class Listeners:
 
     def __init__(self, port: int, job_host: str) -> None:
         self._job_host = job_host
-        hosts = [LOOPBACK, *([job_host] if _is_own_address(job_host) else [])]
+        hosts = [LOOPBACK, *([job_host] if is_own_address(job_host) else [])]
         self._sockets = _bind(hosts, port)
         self.port: int = self._sockets[0].getsockname()[1]
         self._servers: list[_Server] = []
@@ -137,18 +137,6 @@ def _stop(server: _Server) -> None:
         with suppress(OSError):
             socket.create_connection(address, timeout=1).close()
         stopping.join(0.02)
-
-
-def _is_own_address(host: str) -> bool:
-    """Whether `host` is an IP address of this machine other than the loopback one."""
-    if host == LOOPBACK:
-        return False
-    with socket.socket() as probe:
-        try:
-            probe.bind((host, 0))
-        except OSError:
-            return False  # host.docker.internal, say: Docker Desktop leads it to the loopback
-    return True
 
 
 def _bind(hosts: Sequence[str], port: int) -> list[socket.socket]:

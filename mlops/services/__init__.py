@@ -6,12 +6,14 @@ them on the wire; ``execution`` reaches the registry through ``ports.ModelRegist
 """
 
 from mlops.services.endpoint_host import ServiceEndpointHost
+from mlops.services.lambda_ import LambdaService
 from mlops.services.registry import ServiceRegistry
 from mlops.services.runtime import RuntimeService
 from mlops.services.sagemaker import SageMakerService
 from mlops.services.sts import StsService
 
 __all__ = [
+    "LambdaService",
     "RuntimeService",
     "SageMakerService",
     "ServiceEndpointHost",
