@@ -30,6 +30,7 @@ class ModelOperations:
 
     def create(self, request: JsonObject) -> JsonObject:
         _check_containers(request)
+        self._check_packages(request)
         name = request["ModelName"]
         model = ModelRecord(
             name=name, arn=self._arns.model(name), created_at=self._now(), request=request
@@ -41,6 +42,21 @@ class ModelOperations:
             self._state.put_model(model)
             store_tags(self._state, model.arn, request.get("Tags", []))
         return {"ModelArn": model.arn}
+
+    def _check_packages(self, request: JsonObject) -> None:
+        """A model is made of packages that are approved, and of no other."""
+        for container in containers_of(request):
+            name = container.get("ModelPackageName")
+            if name is None:
+                continue
+            package = self._state.get_model_package(name)
+            if package is None:
+                raise invalid(f"Could not find model package {name}.")
+            if package.approval_status != "Approved":
+                raise invalid(
+                    f"The model package {name} is {package.approval_status}: only an Approved one "
+                    "can be deployed"
+                )
 
     def describe(self, request: JsonObject) -> JsonObject:
         return self.description(self._find("DescribeModel", request["ModelName"]))
@@ -93,10 +109,16 @@ class ModelOperations:
         return model
 
 
+def containers_of(request: JsonObject) -> list[JsonObject]:
+    """The containers of a CreateModel request, however it names them."""
+    primary = request.get("PrimaryContainer")
+    return [primary] if primary else list(request.get("Containers") or [])
+
+
 def _check_containers(request: JsonObject) -> None:
     primary, several = request.get("PrimaryContainer"), request.get("Containers")
     if (primary is None) == (not several):
         raise invalid("Give one of PrimaryContainer and Containers")
-    for container in [primary] if primary else several or []:
+    for container in containers_of(request):
         if "Image" not in container and "ModelPackageName" not in container:
             raise invalid("A container needs an Image or a ModelPackageName")

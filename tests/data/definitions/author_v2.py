@@ -35,6 +35,7 @@ from sagemaker.workflow.conditions import (
     ConditionNot,
     ConditionOr,
 )
+from sagemaker.workflow.endpoint_step import EndpointConfigStep, EndpointStep
 from sagemaker.workflow.execution_variables import ExecutionVariables
 from sagemaker.workflow.fail_step import FailStep
 from sagemaker.workflow.functions import Join, JsonGet
@@ -323,6 +324,51 @@ def all_forms(session: PipelineSession, code: Path) -> Pipeline:
     )
 
 
+def deploy(session: PipelineSession, code: Path) -> Pipeline:
+    """Model, endpoint configuration and endpoint, with what a later step may refer to."""
+    instances = ParameterInteger("InstanceCount", default_value=1)
+    model = Model(
+        image_uri="000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-tensorflow:latest",
+        model_data=f"s3://{BUCKET}/model.tar.gz",
+        role=ROLE,
+        sagemaker_session=session,
+    )
+    create = ModelStep(name="Create", step_args=model.create(instance_type="ml.m5.large"))
+    config = EndpointConfigStep(
+        name="Configure",
+        step_args=session.create_endpoint_config(
+            name="dev-config",
+            model_name=create.properties.ModelName,
+            initial_instance_count=instances,
+            instance_type="ml.m5.large",
+        ),
+        cache_config=CacheConfig(enable_caching=True, expire_after="P1D"),
+        retry_policies=[
+            StepRetryPolicy(exception_types=[StepExceptionTypeEnum.THROTTLING], max_attempts=2)
+        ],
+    )
+    endpoint = EndpointStep(
+        name="Deploy",
+        step_args=session.create_endpoint(
+            endpoint_name="dev", config_name=config.properties.EndpointConfigName
+        ),
+    )
+    refuse = FailStep(
+        name="NotUp", error_message=Join(" ", ["It is", endpoint.properties.EndpointStatus])
+    )
+    check = ConditionStep(
+        name="Check",
+        conditions=[ConditionEquals(endpoint.properties.EndpointStatus, "InService")],
+        else_steps=[refuse],
+    )
+    return Pipeline(
+        name="deploy",
+        parameters=[instances],
+        steps=[create, config, endpoint, check],
+        sagemaker_session=session,
+    )
+
+
 def unsupported(session: PipelineSession, code: Path) -> Pipeline:
     """A Transform step, which is known by name only."""
     transformer = Transformer(
@@ -344,7 +390,7 @@ def main() -> None:
         for name in ("preprocess.py", "train.py", "evaluate.py"):
             (code / name).write_text("print('nothing')\n")
             os.utime(code / name, (0, 0))
-        for make in (lab, all_forms, unsupported):
+        for make in (lab, all_forms, deploy, unsupported):
             definition = json.loads(make(session, code).definition())
             text = json.dumps(definition, indent=1) + "\n"
             (HERE / f"v2_{make.__name__}.json").write_text(text)
