@@ -185,6 +185,10 @@ class RunningServer(Protocol):
         """
         ...
 
+    def peak_megabytes(self) -> int | None:
+        """The most memory that its processes of now have had; None where nobody can tell."""
+        ...
+
     def wait(self, timeout: float | None = None) -> JobOutcome | None:
         """As `RunningJob.wait`: the log is whole and nothing of the server is left afterwards."""
         ...
@@ -669,6 +673,21 @@ class EndpointHost(Protocol):
     def invoke_endpoint(self, request: JsonObject) -> JsonObject:
         """InvokeEndpoint; ``Body`` is bytes in the request and in the answer."""
         ...
+
+
+# --- QueueHost -------------------------------------------------------------------------------
+
+
+class QueueHost(Protocol):
+    """Where Callback steps send their messages: SendMessage of sqs, in botocore's shapes.
+
+    Safe to use from several threads.
+
+    Raises:
+        ServiceError: as the operation would answer.
+    """
+
+    def send_message(self, request: JsonObject) -> JsonObject: ...
 
 
 # --- FunctionHost ----------------------------------------------------------------------------

@@ -155,7 +155,7 @@ class Worker:
             invocation.request_id,
             took_ms,
             self._plan.memory_megabytes,
-            self._used_megabytes(),
+            self._server.peak_megabytes(),
             init_ms,
         )
         if answer is not None:
@@ -223,9 +223,6 @@ class Worker:
 
     def _age_ms(self) -> float:
         return (time.monotonic() - self._started) * 1000
-
-    def _used_megabytes(self) -> int | None:
-        return None
 
     # --- the log ---
 

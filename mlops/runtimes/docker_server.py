@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ class DockerServer(DockerJob, WatchedServer):
         self.address: str | None = None
         self._port = record.port
         self._since = 0.0
+        self._process: int | None = None
 
     def start(self) -> None:
         with translated(
@@ -77,6 +79,14 @@ class DockerServer(DockerJob, WatchedServer):
         self._since = _last_written(self._job.log)
         self._find_address()
         self.watch()
+
+    def _main_process(self) -> int | None:
+        if self._process is None:
+            with suppress(MlopsError), translated(f"Server {self.name} cannot be looked at"):
+                state = self._engine.client.inspect_container(self.container)["State"]
+                self._process = int(state["Pid"])
+        # The engine of another machine counts other processes.
+        return self._process if self._process and _is_in(self._process, self.container) else None
 
     def _find_address(self) -> None:
         if self._port is None:
@@ -124,6 +134,15 @@ class DockerServer(DockerJob, WatchedServer):
         except MlopsError:
             return False  # asking how it ended tells why
         return bool(state["Running"])
+
+
+def _is_in(process: int, container: str) -> bool:
+    """Whether a process of this machine is a container's: its control group is named after it."""
+    try:
+        groups = Path(f"/proc/{process}/cgroup").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return container in groups
 
 
 def _last_written(log: Path) -> float:

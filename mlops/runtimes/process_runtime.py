@@ -384,6 +384,12 @@ class ProcessServer(ProcessJob, WatchedServer):
         self.labels = record.job.labels
         self.address = None if record.port is None else f"{LOOPBACK}:{record.port}"
 
+    def _main_process(self) -> int | None:
+        try:
+            return int((self._run / "pids").read_text(encoding="utf-8").split()[1])
+        except FileNotFoundError:
+            return None  # it has ended
+
 
 Started = TypeVar("Started", bound=ProcessJob)
 

@@ -1,4 +1,5 @@
-"""Finding a job's processes by the mark in their environment, when their supervisor has gone."""
+"""A job's processes: found by the mark in their environment when their supervisor has gone, and
+measured."""
 
 from __future__ import annotations
 
@@ -40,3 +41,32 @@ def kill_marked(job_id: str) -> None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
+
+
+def peak_megabytes(process: int) -> int | None:
+    """The most memory that a process and those below it have had; None when it has gone.
+
+    What they share counts for each: a process that forks others is said to need more than it does.
+    """
+    kilobytes = [_peak_kilobytes(each) for each in (process, *_below(process))]
+    return None if kilobytes[0] is None else sum(filter(None, kilobytes)) // 1024
+
+
+def _below(process: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):  # it ended just now
+            for child in map(int, task.read_text().split()):
+                found += [child, *_below(child)]
+    return found
+
+
+def _peak_kilobytes(process: int) -> int | None:
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return None
+    for line in status.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    return None  # a process that has ended and is not collected yet

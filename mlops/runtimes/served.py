@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlops.ports import JobOutcome, JobSpec, JsonObject, Mount, MountMode, ServerSpec
+from mlops.runtimes.process_tree import peak_megabytes
 from mlops.runtimes.watched import WatchedJob
 
 LOOPBACK = "127.0.0.1"
@@ -29,6 +30,15 @@ class WatchedServer(WatchedJob):
     def poll(self) -> JobOutcome | None:
         """As `mlops.ports.RunningServer.poll`."""
         return self.wait(0)
+
+    def peak_megabytes(self) -> int | None:
+        """As `mlops.ports.RunningServer.peak_megabytes`."""
+        process = self._main_process()
+        return None if process is None else peak_megabytes(process)
+
+    def _main_process(self) -> int | None:
+        """The server's main process, by this machine's count; None where it has none here."""
+        return None
 
 
 def as_job(server: ServerSpec, port: int | None = None) -> JobSpec:

@@ -35,6 +35,8 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 # statvfs(3) flags → mount(2) flags that a remount in a user namespace must repeat
 KEPT_FLAGS = ((2, 2), (4, 4), (8, 8), (1024, 1024), (2048, 2048), (4096, 1 << 21))
 STATUS_BYTES = 128
+MEMORY_LOOK_MS = 200
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -274,21 +276,70 @@ def _become_job(plan: dict[str, Any], supervisor: int) -> None:
         raise SetupError("command", f"{program}: {error.strerror}") from error
 
 
-def serve(job: int) -> int:
-    """Pass commands on to the job until its main process has ended; return its wait status."""
+def serve(job: int, most_bytes: int) -> tuple[int, bool]:
+    """Pass commands on to the job until its main process has ended.
+
+    Returns its wait status, and whether it was killed for having more than `most_bytes` of memory
+    (0: as much as there is).
+    """
     poll = select.poll()
     poll.register(0, select.POLLIN)
     end = _end_of(job)
     if end is not None:
         poll.register(end, select.POLLIN)
+    # Now and then also without news: orphans of the job are ours to reap.
+    pause = 10 if end is None else MEMORY_LOOK_MS if most_bytes else 5000
+    over = False
     while True:
-        # Now and then also without news: orphans of the job are ours to reap.
-        ready = {number for number, _ in poll.poll(5000 if end is not None else 10)}
+        ready = {number for number, _ in poll.poll(pause)}
         if 0 in ready and not _obey(os.read(0, 64), job):
             poll.unregister(0)  # the gateway has gone; the job goes on
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
             if ended[0] == job:
-                return ended[1]
+                return ended[1], over
+        if most_bytes and not over and exceeds(job, most_bytes):
+            over = True
+            os.kill(job, SIGKILL)  # what it has started is killed with all that it leaves
+
+
+def exceeds(process: int, most_bytes: int) -> bool:
+    """Whether a process and its descendants have more memory than that."""
+    tree = _tree(process)
+    if sum(map(_resident, tree)) <= most_bytes:
+        return False
+    # What they share counts once: dear to find out, and seldom needed.
+    return sum(map(_proportional, tree)) > most_bytes
+
+
+def _tree(process: int) -> list[int]:
+    found = [process]
+    try:
+        for task in os.listdir(f"/proc/{process}/task"):  # noqa: PTH208
+            with open(f"/proc/{process}/task/{task}/children") as file:  # noqa: PTH123
+                for child in file.read().split():
+                    found += _tree(int(child))
+    except OSError:  # it ended just now, or this kernel does not tell
+        pass
+    return found
+
+
+def _resident(process: int) -> int:
+    try:
+        with open(f"/proc/{process}/statm") as file:  # noqa: PTH123
+            return int(file.read().split()[1]) * PAGE_BYTES
+    except OSError:
+        return 0
+
+
+def _proportional(process: int) -> int:
+    try:
+        with open(f"/proc/{process}/smaps_rollup") as file:  # noqa: PTH123
+            for line in file:
+                if line.startswith("Pss:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return _resident(process)
 
 
 def _end_of(job: int) -> int | None:
@@ -393,11 +444,11 @@ def run(plan: dict[str, Any]) -> None:
         return
     _answer("started")
     started = time.monotonic()
-    status = serve(job)
+    status, over = serve(job, (plan["memory_megabytes"] or 0) << 20)
     seconds = time.monotonic() - started
     kill_descendants()
     killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == SIGKILL
-    record(plan, status_file, status, seconds, killed and _out_of_memory_kills() > kills)
+    record(plan, status_file, status, seconds, over or (killed and _out_of_memory_kills() > kills))
 
 
 def _answer(text: str) -> None:
