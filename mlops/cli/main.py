@@ -14,6 +14,7 @@ from tempfile import NamedTemporaryFile
 import click
 
 from mlops import __version__
+from mlops.cli.plain_text import say_what_the_streams_can
 from mlops.errors import DiskFull, MlopsError
 
 INTERRUPTED = 130
@@ -64,6 +65,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code; every error ends here, none in a traceback."""
+    say_what_the_streams_can()
     try:
         result = cli.main(
             args=None if arguments is None else list(arguments),
