@@ -532,7 +532,7 @@ def test_all_problems_are_found_at_once(
 ) -> None:
     document = make.pipeline(
         make.training("T", {"X": {"Get": "Steps.Nobody.X"}}, DependsOn=["Fail"]),
-        {"Name": "L", "Type": "Lambda"},
+        {"Name": "L", "Type": "EMR"},
         make.condition("C", {"Type": "Hm"}, otherwise=[make.fail(message={"Get": "Parameters.Q"})]),
         parameters=[make.parameter("P", "Float", DefaultValue="x")],
         Version="1",
