@@ -1,0 +1,387 @@
+"""Endpoints whose servers are containers and processes, and gateways that come and go."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from mlops.app import compose_gateway
+from mlops.gateway.process import ensure_gateway, find_gateway
+from mlops.gateway.server import GatewayThread
+from mlops.ports import SERVERS_LABEL, ContainerRuntime
+from mlops.runtimes.choice import choose_runtime
+from mlops.runtimes.docker_engine import Engine
+from mlops.runtimes.namespaces import Isolation, Namespaces, probe_namespaces
+from mlops.runtimes.process_runtime import ProcessRuntime
+from mlops.settings import ImageMapping, Settings
+
+from .conftest import Account
+
+TINY = Path(__file__).resolve().parents[2] / "data/tiny_server"
+TAG = "mlops-test-tiny-server:local"
+
+
+@pytest.fixture(scope="session")
+def tiny_image(docker_engine: Engine, base_image: str) -> Iterator[str]:
+    """The tiny server as an image, gone after the tests."""
+    tag = f"{TAG}-{os.getpid()}"
+    lines = docker_engine.client.build(
+        path=str(TINY), tag=tag, buildargs={"BASE": base_image}, rm=True, decode=True
+    )
+    for line in lines:
+        assert "error" not in line, line["error"]
+    yield tag
+    docker_engine.client.remove_image(tag, force=True)
+
+
+@dataclass
+class Site:
+    """A state folder, and the runtime that its gateways have."""
+
+    settings: Settings
+    runtime: ContainerRuntime
+
+    def account(self, url: str) -> Account:
+        session = boto3.Session("any", "thing", region_name="us-east-1")
+        config = Config(retries={"total_max_attempts": 1})
+        return Account(lambda service: session.client(service, endpoint_url=url, config=config))
+
+    def servers(self) -> int:
+        found = self.runtime.find_servers({SERVERS_LABEL: str(self.settings.store)})
+        return sum(server.poll() is None for server in found)
+
+
+@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "process", "plain"])
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    yield from made_site(request, tmp_path, request.param)
+
+
+@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "process"])
+def lasting_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    """The same, for gateways of their own process, which choose the runtime themselves."""
+    yield from made_site(request, tmp_path, request.param)
+
+
+def made_site(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> Iterator[Site]:
+    tag = request.getfixturevalue("tiny_image") if kind == "docker" else TAG
+    # Below `containers/`, as the setting says; from there to this test's own folder.
+    folder = os.path.relpath(TINY, Path(__file__).resolve().parents[3] / "containers")
+    settings = Settings(
+        store=tmp_path / "store",
+        runtime="docker" if kind == "docker" else "process",
+        images=(ImageMapping("*", tag, folder),),
+    )
+    site = Site(settings, made_runtime(kind, settings))
+    yield site
+    left = site.runtime.remove_leftovers({SERVERS_LABEL: str(settings.store)})
+    assert list(left) == [], "a test left servers running"
+
+
+def made_runtime(kind: str, settings: Settings) -> ContainerRuntime:
+    if kind == "plain":
+        return ProcessRuntime(settings, namespaces=Namespaces(Isolation.NONE, "the test says so"))
+    if kind == "process":
+        found = probe_namespaces(settings.store)
+        if found.isolation is Isolation.NONE:
+            pytest.skip(f"no namespaces here: {found.reason}")
+    return choose_runtime(settings)
+
+
+def model(account: Account, name: str, **environment: str) -> str:
+    """A model whose file `name` says what it is called."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as tar:
+        member = tarfile.TarInfo("name")
+        member.size = len(name)
+        tar.addfile(member, io.BytesIO(name.encode()))
+    account.s3.create_bucket(Bucket="models")
+    account.s3.put_object(Bucket="models", Key=f"{name}.tar.gz", Body=content.getvalue())
+    return account.model(name, ModelDataUrl=f"s3://models/{name}.tar.gz", Environment=environment)
+
+
+def listens(address: str, host: str) -> bool:
+    """Whether a server's port is open on another of this machine's addresses."""
+    port = int(address.partition(":")[2])
+    try:
+        socket.create_connection((host, port), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_a_model_is_served_and_nothing_of_it_is_left(site: Site) -> None:
+    with GatewayThread(compose_gateway(site.settings, site.runtime)) as url:
+        account = site.account(url)
+        account.config(model=model(account, "blue", A="1"))
+        account.endpoint()
+        assert account.invoke(b" 1,2", Accept="text/csv")["Body"] == b"blue 1,2"
+        gateway = account.invoke(b"where")["Body"].decode()
+        assert gateway.startswith("http://")
+        assert gateway.rpartition(":")[2] == url.rpartition(":")[2]
+        (server,) = site.runtime.find_servers({SERVERS_LABEL: str(site.settings.store)})
+        for host in other_addresses():
+            assert not listens(str(server.address), host), "a server is open to the network"
+        account.sagemaker.delete_endpoint(EndpointName="e")
+        assert site.servers() == 0
+        assert list((site.settings.store / "endpoints").iterdir()) == []
+
+
+def other_addresses() -> list[str]:
+    """This machine's IPv4 addresses other than the loopback ones."""
+    listed = subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=False)
+    return [each for each in listed.stdout.split() if ":" not in each]
+
+
+def test_a_server_that_does_not_start_says_why(site: Site) -> None:
+    with GatewayThread(compose_gateway(site.settings, site.runtime)) as url:
+        account = site.account(url)
+        account.config(model=model(account, "blue", START="fails"))
+        account.sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
+        reason = account.status(wanted="Failed")["FailureReason"]
+        assert "ended with exit code 1. Its log ends:\n" in reason
+        assert "reading the model" in reason
+        assert "serve: the model is of another kind" in reason
+        assert site.servers() == 0
+        account.sagemaker.delete_endpoint(EndpointName="e")
+
+
+def test_an_endpoint_that_hangs_can_be_deleted(site: Site) -> None:
+    with GatewayThread(compose_gateway(site.settings, site.runtime)) as url:
+        account = site.account(url)
+        account.config(model=model(account, "blue", START="hangs"))
+        account.sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
+        wait_until(lambda: site.servers() == 1)
+        assert account.describe()["EndpointStatus"] == "Creating"
+        account.sagemaker.delete_endpoint(EndpointName="e")
+        assert site.servers() == 0
+
+
+def test_a_server_that_dies_comes_back(site: Site) -> None:
+    with GatewayThread(compose_gateway(site.settings, site.runtime)) as url:
+        account = site.account(url)
+        account.config(model=model(account, "blue"))
+        account.endpoint()
+        with pytest.raises(account.runtime.exceptions.ModelError, match="model process exited"):
+            account.invoke(b"die")
+        described = account.status(wanted="OutOfService")
+        assert (
+            "ended with exit code 3. Its log ends:\nlistening\ntold to die"
+            in (described["FailureReason"])
+        )
+        account.status(wanted="InService")
+        assert account.invoke()["Body"] == b"blue1,2"
+        account.sagemaker.delete_endpoint(EndpointName="e")
+        assert site.servers() == 0
+
+
+def test_an_update_fails_no_request(site: Site) -> None:
+    with GatewayThread(compose_gateway(site.settings, site.runtime)) as url:
+        account = site.account(url)
+        account.config("c1", model(account, "blue"))
+        account.config("c2", model(account, "green"))
+        account.endpoint(config="c1")
+        seen: list[bytes] = []
+        errors: list[Exception] = []
+        ending = threading.Event()
+
+        def call() -> None:
+            mine = site.account(url)
+            while not ending.is_set():
+                try:
+                    seen.append(mine.invoke(b"")["Body"])
+                except Exception as error:  # noqa: BLE001 - each is a finding
+                    errors.append(error)
+
+        clients = [threading.Thread(target=call) for _ in range(2)]
+        for client in clients:
+            client.start()
+        wait_until(lambda: seen.count(b"blue") > 20)
+        account.sagemaker.update_endpoint(EndpointName="e", EndpointConfigName="c2")
+        wait_until(lambda: seen.count(b"green") > 20)
+        account.in_service()
+        ending.set()
+        for client in clients:
+            client.join()
+        assert errors == []
+        assert seen[-1] == b"green"
+        assert site.servers() == 1
+        account.sagemaker.delete_endpoint(EndpointName="e")
+
+
+def test_serverless_memory_is_a_limit(site: Site) -> None:
+    with GatewayThread(compose_gateway(site.settings, site.runtime)) as url:
+        account = site.account(url)
+        account.config(
+            model=model(account, "blue"),
+            ServerlessConfig={"MemorySizeInMB": 1024, "MaxConcurrency": 1},
+        )
+        account.endpoint()
+        with pytest.raises(account.runtime.exceptions.ModelError):
+            account.invoke(b"eat")
+        reason = account.status(wanted="OutOfService")["FailureReason"]
+        assert "it ran out of memory (MemorySizeInMB 1024)" in reason
+        account.status(wanted="InService")
+        assert account.invoke()["Body"] == b"blue1,2"
+        account.sagemaker.delete_endpoint(EndpointName="e")
+
+
+def test_an_endpoint_outlives_its_gateway(lasting_site: Site) -> None:
+    site = lasting_site
+    first = ensure_gateway(site.settings)
+    account = site.account(first.url)
+    account.config(model=model(account, "blue"))
+    account.endpoint()
+    account.invoke()
+    os.kill(first.pid, signal.SIGKILL)
+    wait_until(lambda: find_gateway(site.settings) is None)
+    assert site.servers() == 1
+    second = ensure_gateway(site.settings)
+    try:
+        assert second.pid != first.pid
+        account = site.account(second.url)
+        assert account.invoke()["Body"] == b"blue1,2"  # at once
+        assert account.describe()["EndpointStatus"] == "InService"
+        account.sagemaker.delete_endpoint(EndpointName="e")
+        assert site.servers() == 0
+    finally:
+        end_gateway(site.settings)
+
+
+def test_a_server_that_died_without_a_gateway_is_started_anew(lasting_site: Site) -> None:
+    site = lasting_site
+    account = site.account(ensure_gateway(site.settings).url)
+    account.config(model=model(account, "blue"))
+    account.endpoint()
+    end_gateway(site.settings)
+    assert site.servers() == 1
+    fresh = made_runtime(site.settings.runtime, site.settings)
+    (server,) = fresh.find_servers({SERVERS_LABEL: str(site.settings.store)})
+    server.stop(0)
+    server.wait(30)
+    account = site.account(ensure_gateway(site.settings).url)
+    try:
+        account.status(wanted="InService")
+        assert account.invoke()["Body"] == b"blue1,2"
+        account.sagemaker.delete_endpoint(EndpointName="e")
+    finally:
+        end_gateway(site.settings)
+
+
+def test_a_deleted_state_folder_takes_its_servers_with_it(lasting_site: Site) -> None:
+    site = lasting_site
+    address = ensure_gateway(site.settings)
+    account = site.account(address.url)
+    account.config(model=model(account, "blue"))
+    account.endpoint()
+    (site.settings.store / "state.db").unlink()
+    site.settings.store.rename(site.settings.store.with_name("moved"))
+    wait_until(lambda: not Path(f"/proc/{address.pid}").exists())
+    wait_until(lambda: site.servers() == 0)
+
+
+FILL = """
+import sys, time
+from pathlib import Path
+from mlops.app import compose_gateway
+from mlops.gateway.server import GatewayThread
+from mlops.runtimes.fake import FakeRuntime
+from mlops.runtimes.fake_model import FakeModelServer
+from mlops.settings import Settings
+
+disk = Path(sys.argv[1])
+sys.path.insert(0, sys.argv[2])
+import boto3
+settings = Settings(store=disk / "store")
+with GatewayThread(compose_gateway(settings, FakeRuntime(FakeModelServer()))) as url:
+    session = boto3.Session("a", "b", region_name="us-east-1")
+    sagemaker, s3 = (session.client(n, endpoint_url=url) for n in ("sagemaker", "s3"))
+    import io, os, tarfile
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as tar:
+        member = tarfile.TarInfo("weights")
+        member.size = 100_000_000
+        tar.addfile(member, io.BytesIO(bytes(member.size)))
+    s3.create_bucket(Bucket="models")
+    s3.put_object(Bucket="models", Key="m.tar.gz", Body=content.getvalue())
+    sagemaker.create_model(ModelName="m", ExecutionRoleArn=settings.execution_role_arn,
+        PrimaryContainer={"Image": "i", "ModelDataUrl": "s3://models/m.tar.gz"})
+    sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[
+        {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large"}])
+    sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
+    while (found := sagemaker.describe_endpoint(EndpointName="e"))["EndpointStatus"] == "Creating":
+        time.sleep(0.01)
+    print(found["EndpointStatus"], found["FailureReason"])
+    sagemaker.delete_endpoint(EndpointName="e")
+    assert not (disk / "store/endpoints/e").exists()
+"""
+
+
+def test_a_full_disk_is_one_clear_message(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = f"mount -t tmpfs -o size=40m none {disk}"
+    if subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True).returncode:
+        pytest.skip("no mount namespaces here")
+    script = tmp_path / "fill.py"
+    script.write_text(FILL)
+    run = subprocess.run(
+        [
+            "unshare",
+            "-rm",
+            "sh",
+            "-c",
+            f"{mount} && exec {sys.executable} {script} {disk} {Path(__file__).parents[3]}",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("Failed There is no room to unpack the model data s3://models/m")
+
+
+def test_a_missing_image_is_one_clear_message(lasting_site: Site) -> None:
+    site = lasting_site
+    settings = replace(site.settings, images=(ImageMapping("*/gone:*", "mlops-test-gone:local"),))
+    runtime = made_runtime(settings.runtime, settings)
+    with GatewayThread(compose_gateway(settings, runtime)) as url:
+        account = site.account(url)
+        image = "registry.invalid/gone:1"
+        account.model("m", Image=image)
+        account.config()
+        account.sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
+        reason = account.status(wanted="Failed")["FailureReason"]
+        assert "gone" in reason
+        assert "next:" in reason
+        with pytest.raises(ClientError):
+            account.invoke()
+        account.sagemaker.delete_endpoint(EndpointName="e")
+
+
+def end_gateway(settings: Settings) -> None:
+    from mlops.gateway import process
+
+    process.stop_gateway(settings)
+
+
+def wait_until(condition: Any, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it does not come true"
+        time.sleep(0.02)
