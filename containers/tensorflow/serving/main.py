@@ -18,7 +18,7 @@ def main():
     try:
         settings = read_settings()
         preprocessing = read_preprocessing(settings.model_folder)
-        sock = bind(settings.port)
+        sock = bind(settings.port, settings.host)
         if settings.workers == 1:
             serve(settings, preprocessing, sock, started)
         else:

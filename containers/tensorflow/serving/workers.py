@@ -20,15 +20,19 @@ RESTART_SECONDS = 10
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def bind(port):
-    """The socket, bound and not yet listening: connections are refused until the model is warm."""
+def bind(port, host=""):
+    """The socket, bound and not yet listening: connections are refused until the model is warm.
+
+    Without a host it is open on every address, which in a container is the container's own.
+    """
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        sock.bind(("", port))
+        sock.bind((host, port))
     except OSError as error:
         raise StartProblem(
             f"port {port} cannot be had: {error.strerror}; SAGEMAKER_BIND_TO_PORT chooses another"
+            + (f", MODEL_SERVER_HOST is {host}" if host else "")
         ) from None
     return sock
 

@@ -8,7 +8,7 @@ from serving.settings import Settings, read_settings
 
 
 def test_without_variables_it_is_sagemakers_contract() -> None:
-    assert read_settings({}) == Settings("/opt/ml/model", 8080, 1, 60, False, False)
+    assert read_settings({}) == Settings("/opt/ml/model", "", 8080, 1, 60, False, False)
 
 
 def test_every_variable_is_read() -> None:
@@ -18,10 +18,12 @@ def test_every_variable_is_read() -> None:
         "SAGEMAKER_SAFE_PORT_RANGE": "9000-9999",
         "SAGEMAKER_MODEL_SERVER_TIMEOUT": " 5 ",
         "MODEL_SERVER_WORKERS": "2",
+        "MODEL_SERVER_HOST": "127.0.0.1",
         "MODEL_SERVER_FAST_PATH": "true",
         "MODEL_SERVER_ACCESS_LOG": "1",
     }
-    assert read_settings(environment) == Settings("/tmp/x/model", 9000, 2, 5, True, True)
+    expected = Settings("/tmp/x/model", "127.0.0.1", 9000, 2, 5, True, True)
+    assert read_settings(environment) == expected
 
 
 def test_the_sdks_name_for_workers_wins() -> None:
