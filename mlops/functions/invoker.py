@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import uuid4
 
-from mlops.errors import MlopsError, ServiceError
+from mlops.errors import JobError, MlopsError, ServiceError
 from mlops.functions.exchange import Invocation
 from mlops.functions.function import Function
-from mlops.functions.log_lines import VERSION
+from mlops.functions.log_lines import NOT_STARTED, VERSION, error_payload
 from mlops.functions.pool import WorkerPool
 from mlops.functions.refusals import not_startable
 from mlops.functions.worker import Finished, Worker
@@ -106,9 +106,12 @@ class Invoker:
         request_id = str(uuid4())
         start_in_time = True
         while True:
-            worker, new = self._pool.take(
-                function.name, function.revision, lambda: self._started(function)
-            )
+            try:
+                worker, new = self._pool.take(
+                    function.name, function.revision, lambda: self._started(function)
+                )
+            except JobError as error:  # the function's own fault: its program cannot be run
+                return never_ran(request_id, error.what)
             finished = None
             try:
                 if new and start_in_time and not worker.wait_until_started():
@@ -126,6 +129,8 @@ class Invoker:
     def _started(self, function: Function) -> Worker:
         try:
             return self._start(function)
+        except JobError:
+            raise
         except MlopsError as error:
             raise not_startable(function.name, error) from error
 
@@ -147,6 +152,12 @@ def _trace_id() -> str:
     """An X-Ray header that says: not traced."""
     root = f"1-{int(time.time()):08x}-{os.urandom(12).hex()}"
     return f"Root={root};Parent={os.urandom(8).hex()};Sampled=0"
+
+
+def never_ran(request_id: str, what: str) -> Finished:
+    """The answer of a function whose program could not be started."""
+    payload = error_payload(NOT_STARTED, f"RequestId: {request_id} Error: {what}")
+    return Finished(payload, NOT_STARTED, b"", reusable=False)
 
 
 def _answer(finished: Finished, *, with_tail: bool) -> JsonObject:

@@ -61,7 +61,7 @@ def worker_plan(
     now: datetime,
 ) -> WorkerPlan:
     """The plan of one more worker of `function`."""
-    stream = f"{now:%Y-%m-%dT%H-%M-%S}-{worker_id}"
+    stream = f"{now:%Y-%m-%dT%H-%M-%S.%f}-{worker_id}"  # sorts by time
     environment = function_environment(
         function.configuration,
         surroundings,

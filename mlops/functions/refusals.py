@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from mlops.errors import (
-    DiskFull,
-    EnvironmentLacks,
-    ImageUnavailable,
-    MlopsError,
-    RuntimeUnavailable,
-    ServiceError,
-)
+from mlops.errors import ImageUnavailable, MlopsError, RuntimeUnavailable, ServiceError
 
 
 def invalid(message: str) -> ServiceError:
@@ -30,6 +23,4 @@ def not_startable(function: str, error: MlopsError) -> ServiceError:
     what = f"The function {function} cannot be started here: {error}"
     if isinstance(error, (ImageUnavailable, RuntimeUnavailable)):
         return invalid(what)
-    if isinstance(error, (DiskFull, EnvironmentLacks)):
-        return ServiceError(type(error).__name__, what)
-    return ServiceError("InvalidRuntimeException", what)
+    return ServiceError(type(error).__name__, what)

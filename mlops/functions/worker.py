@@ -21,12 +21,14 @@ from mlops.functions.http import EventLoop
 from mlops.functions.log_lines import Report
 from mlops.functions.plan import WorkerPlan
 from mlops.functions.runtime_api import RuntimeApi
+from mlops.log_tail import last_lines
 from mlops.ports import ContainerRuntime, JobOutcome, RunningServer
 
 INIT_SECONDS = 10.0
 """What a start may take before it is begun anew within the invocation's own time-out (AWS's
 documentation, "Lambda execution environment lifecycle")."""
 
+_NOT_EXECUTED = (126, 127)  # how a container's init and shells say that a program is not to be run
 _LAST_WORDS_SECONDS = 1.0
 _SETTLE_SECONDS = 0.05
 _QUIET_SECONDS = 0.01
@@ -127,7 +129,9 @@ class Worker:
         first = self._served == 0
         self._served += 1
         log_from = 0 if first else self._log_size()
-        init_ms = self._age_ms() if first else None
+        # A start that goes on within the invocation is a part of its duration.
+        started = self._exchange.phase is not Phase.STARTED
+        init_ms = self._age_ms() if first and started else None
         began = time.monotonic()
         until = began + self._plan.timeout_seconds
         if self._exchange.wait_until_started(until - began) is Phase.INIT_FAILED or (
@@ -197,10 +201,10 @@ class Worker:
         init_ms = self._age_ms()
         self._watcher.join(_LAST_WORDS_SECONDS)  # a runtime ends by itself after such a failure
         self.stop()
-        kind = failure.error_type if failure and failure.error_type else self._exit_type()
+        kind = failure.error_type if failure and failure.error_type else self._start_type()
+        message = self._start_message(invocation.request_id, kind)
         self.write_log(log_lines.init_report_line(init_ms, "invoke", "error", kind))
         self.write_log(log_lines.start_line(invocation.request_id))
-        message = log_lines.exit_message(invocation.request_id, self._outcome)
         if failure is None:
             self.write_log(log_lines.exit_lines(message, kind))
         payload = failure.payload if failure else log_lines.error_payload(kind, message)
@@ -216,6 +220,17 @@ class Worker:
         self.write_log(log_lines.end_lines(report))
         tail = self._tail(log_from) if with_tail else b""
         return Finished(payload, kind, tail, reusable=False)
+
+    def _start_type(self) -> str:
+        if self._outcome is not None and self._outcome.exit_status in _NOT_EXECUTED:
+            return log_lines.NOT_STARTED
+        return self._exit_type()
+
+    def _start_message(self, request_id: str, kind: str) -> str:
+        said = last_lines(self.log, 1) if kind == log_lines.NOT_STARTED else []
+        if said:
+            return f"RequestId: {request_id} Error: {said[0]}"
+        return log_lines.exit_message(request_id, self._outcome)
 
     def _exit_type(self) -> str:
         killed_for_memory = self._outcome is not None and self._outcome.out_of_memory
