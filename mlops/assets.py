@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,22 +53,22 @@ def source_files(folder: Path) -> dict[str, Path]:
     }
 
 
-def source_checksum(folder: Path) -> str:
-    """A SHA-256 over names and contents: equal wherever the folder lies and whoever packs it."""
+def source_checksum(files: Mapping[str, Path]) -> str:
+    """A SHA-256 over names and contents: equal wherever the files lie and whoever packs them."""
     digest = hashlib.sha256()
-    for name, file in source_files(folder).items():
+    for name, file in files.items():
         digest.update(f"{name}\0{checksum(file)}\n".encode())
     return digest.hexdigest()
 
 
-def pack_source(folder: Path) -> bytes:
+def pack_source(files: Mapping[str, Path]) -> bytes:
     """Pack a `source_dir` as the SDK would, with nothing in it that changes by time or user."""
     packed = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=packed, mode="wb", filename="", mtime=0) as stream,
         tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
-        for name, file in source_files(folder).items():
+        for name, file in files.items():
             entry = tarfile.TarInfo(name)
             entry.size = file.stat().st_size
             entry.mode = 0o755 if file.stat().st_mode & 0o100 else 0o644

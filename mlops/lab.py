@@ -17,6 +17,10 @@ EVALUATION = "EvaluationS3Uri"
 PREPROCESSING = "PreprocessingS3Uri"
 """preprocessing.json, or its folder: the columns that the model takes, in order, and the target."""
 
+_TRAINING_SOURCE = ("train.py",)
+"""What the training job needs of the step code: no more, since an edit of anything in its source
+archive makes the step run again."""
+
 STEP_CODE = Path(__file__).resolve().parent.parent / "step_code"
 
 
@@ -59,13 +63,13 @@ def lab_assets(settings: Settings, dataset: Dataset) -> LabAssets:
         file = STEP_CODE / name
         return Asset(settings.artifact_bucket, f"{code}/{checksum(file)}/{name}", file)
 
-    source = source_checksum(STEP_CODE)
-    archive = f"{code}/{source}/{SOURCE_ARCHIVE}"
+    source = {name: STEP_CODE / name for name in _TRAINING_SOURCE}
+    archive = f"{code}/{source_checksum(source)}/{SOURCE_ARCHIVE}"
     return LabAssets(
         raw_data=_raw_data(settings, dataset),
         descriptor=_descriptor(settings, dataset),
         preprocess=script("preprocess.py"),
-        training_source=Asset(settings.artifact_bucket, archive, pack_source(STEP_CODE)),
+        training_source=Asset(settings.artifact_bucket, archive, pack_source(source)),
         evaluate=script("evaluate.py"),
     )
 

@@ -33,7 +33,7 @@ from sagemaker.workflow.pipeline import Pipeline
 from sagemaker.workflow.pipeline_context import PipelineSession
 from sagemaker.workflow.properties import PropertyFile
 from sagemaker.workflow.step_collections import RegisterModel
-from sagemaker.workflow.steps import ProcessingStep, TrainingStep
+from sagemaker.workflow.steps import CacheConfig, ProcessingStep, TrainingStep
 
 from mlops.dataset import Dataset, load_dataset
 from mlops.lab import EVALUATION, HOLDOUT, PREPROCESSING, LabAssets, lab_assets
@@ -45,6 +45,9 @@ SKLEARN_VERSION = "1.4-2"
 JOB_INSTANCE = "ml.m5.xlarge"
 INFERENCE_INSTANCES = ["ml.t2.medium", "ml.m5.xlarge", "ml.c5.large"]
 TRANSFORM_INSTANCES = ["ml.m5.xlarge"]
+
+CACHE = CacheConfig(enable_caching=True, expire_after="P30D")
+"""A step whose code, data and parameters are those of a run of the last 30 days takes that over."""
 
 SPLITS = ("train", "validation")
 ETL_OUTPUTS = (*SPLITS, "test", "holdout", "preprocessing")
@@ -118,7 +121,7 @@ class _LabPipeline:
         condition = ConditionStep(
             name="Condition",
             conditions=[self.gate(evaluate, report)],
-            if_steps=[self.register(etl, train, estimator)],
+            if_steps=[self.register(etl, train, evaluate, estimator)],
             else_steps=[self.fail()],
         )
         return Pipeline(
@@ -152,7 +155,7 @@ class _LabPipeline:
             ],
             outputs=[_output(name, self.run_folder("input", name)) for name in ETL_OUTPUTS],
         )
-        return ProcessingStep(name="ETL", step_args=arguments)
+        return ProcessingStep(name="ETL", step_args=arguments, cache_config=CACHE)
 
     def estimator(self) -> TensorFlow:
         return TensorFlow(
@@ -179,7 +182,7 @@ class _LabPipeline:
                 _uri(etl, "preprocessing"), content_type="application/json"
             ),
         }
-        return TrainingStep(name="Train", step_args=estimator.fit(channels))
+        return TrainingStep(name="Train", step_args=estimator.fit(channels), cache_config=CACHE)
 
     def evaluate(
         self, etl: ProcessingStep, train: TrainingStep, report: PropertyFile
@@ -200,7 +203,9 @@ class _LabPipeline:
             ],
             outputs=[_output("evaluation", self.run_folder("evaluation"))],
         )
-        return ProcessingStep(name="Evaluate", step_args=arguments, property_files=[report])
+        return ProcessingStep(
+            name="Evaluate", step_args=arguments, property_files=[report], cache_config=CACHE
+        )
 
     def gate(self, evaluate: ProcessingStep, report: PropertyFile) -> ConditionLessThanOrEqualTo:
         mse = JsonGet(
@@ -211,11 +216,15 @@ class _LabPipeline:
         return ConditionLessThanOrEqualTo(left=mse, right=self.parameters.threshold)
 
     def register(
-        self, etl: ProcessingStep, train: TrainingStep, estimator: TensorFlow
+        self,
+        etl: ProcessingStep,
+        train: TrainingStep,
+        evaluate: ProcessingStep,
+        estimator: TensorFlow,
     ) -> RegisterModel:
         metrics = ModelMetrics(
             model_statistics=MetricsSource(
-                s3_uri=self.run_folder("evaluation", "evaluation.json"),
+                s3_uri=_evaluation(evaluate),
                 content_type="application/json",
             )
         )
@@ -230,14 +239,14 @@ class _LabPipeline:
             model_package_group_name=self.dataset.names.model_package_group,
             approval_status=self.parameters.approval_status,
             model_metrics=metrics,
-            customer_metadata_properties=self.test_rows(etl),
+            customer_metadata_properties=self.test_rows(etl, evaluate),
         )
 
-    def test_rows(self, etl: ProcessingStep) -> dict[str, Any]:
+    def test_rows(self, etl: ProcessingStep, evaluate: ProcessingStep) -> dict[str, Any]:
         """What a package says of the rows that an endpoint of it can be tested with."""
         return {
             HOLDOUT: _uri(etl, "holdout"),
-            EVALUATION: self.run_folder("evaluation", "evaluation.json"),
+            EVALUATION: _evaluation(evaluate),
             PREPROCESSING: _uri(etl, "preprocessing"),
         }
 
@@ -256,6 +265,11 @@ def _output(name: str, destination: Any) -> ProcessingOutput:
     return ProcessingOutput(
         output_name=name, source=f"/opt/ml/processing/output/{name}", destination=destination
     )
+
+
+def _evaluation(evaluate: ProcessingStep) -> Join:
+    """The evaluation's report: where the step's output is, which may be an earlier run's."""
+    return Join(on="/", values=[_uri(evaluate, "evaluation"), "evaluation.json"])
 
 
 def _uri(step: ProcessingStep, output: str) -> Any:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from mlops import app
-from mlops.settings import Settings
+from mlops.settings import CACHE_OFF, Settings
 
 if TYPE_CHECKING:
     from mlops.authoring import CompiledPipeline
@@ -60,15 +60,21 @@ def start_run(
     target: str | None = None,
     backend: str = "local",
     parameters: Mapping[str, str] | None = None,
+    no_cache: bool = False,
     build_images: bool = False,
     progress: Callable[[str], None] = print,
 ) -> RunningExecution:
     """Compile TARGET (the lab's pipeline where it is None), submit it and start it.
 
+    With `no_cache` every step runs again; else ``settings.cache_mode`` says how steps that have a
+    CacheConfig find an earlier run.
+
     Raises:
         UsageError: target, parameters, definition or data are wrong; nothing was started.
         EnvironmentLacks: no gateway, no runtime, no image.
     """
+    from mlops.backends import StartOptions
+
     chosen = app.backend(settings, backend)
     if build_images and backend == "local":
         build_images_for(settings, progress)
@@ -77,7 +83,8 @@ def start_run(
         pipeline = chosen.compile(target)
         if starting is not None:
             starting.result()
-    arn = chosen.submit(pipeline, parameters or {})
+    options = StartOptions(cache_mode=CACHE_OFF if no_cache else settings.cache_mode)
+    arn = chosen.submit(pipeline, parameters or {}, options)
     client = app.client(settings)
     return RunningExecution(
         settings=settings,

@@ -22,6 +22,10 @@ SETTINGS_FILE = "mlops.toml"
 
 CACHE_MODES = ("service", "content")
 """How a step that opts in finds an earlier run of itself; see ``Settings.cache_mode``."""
+CACHE_HEADER = "X-Mlops-Cache"
+"""The header of a StartPipelineExecution that says one for this execution alone."""
+CACHE_OFF = "off"
+"""In the place of one, for one execution: every step runs, and what it makes is kept for others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ class StartOptions:
     max_parallel_steps: int | None = None
     display_name: str | None = None
     description: str | None = None
+    cache_mode: str | None = None
+    """One of `settings.CACHE_MODES`, or `settings.CACHE_OFF`; SageMaker knows the first mode only,
+    and none of this is in the definition."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Tags of the pipeline; others that it has already stay."""
 

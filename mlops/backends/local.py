@@ -14,7 +14,7 @@ from mlops.assets import Asset
 from mlops.authoring import CompiledPipeline, compile_target
 from mlops.backends.base import DEFAULTS, StartOptions
 from mlops.errors import ServiceError
-from mlops.settings import Settings
+from mlops.settings import CACHE_HEADER, Settings
 
 
 class Gateway(Protocol):
@@ -23,7 +23,9 @@ class Gateway(Protocol):
     @property
     def url(self) -> str: ...
 
-    def call(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+    def call(
+        self, operation: str, request: dict[str, Any], headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         """A SageMaker operation; raises ServiceError, GatewayUnavailable."""
         ...
 
@@ -111,7 +113,10 @@ class LocalBackend:
             request["PipelineExecutionDisplayName"] = options.display_name
         if options.description is not None:
             request["PipelineExecutionDescription"] = options.description
-        answer = gateway.call("StartPipelineExecution", request)
+        # Not a member of the request: SageMaker's own operation has none for it.
+        mode = options.cache_mode
+        headers = None if mode is None else {CACHE_HEADER: mode}
+        answer = gateway.call("StartPipelineExecution", request, headers)
         return str(answer["PipelineExecutionArn"])
 
 

@@ -54,6 +54,8 @@ class Follower:
             name = data["name"]
             if name not in ending or name in logs:
                 self._start(data)
+            if note := data.get("note"):
+                self.view.say(f"  {name} · {note}")
             if data["status"] in ENDED:
                 self._log(name, logs.pop(name, None))
                 self._end(data)

@@ -11,6 +11,7 @@ import click
 
 from mlops.cli.options import load_settings, store_option
 from mlops.errors import ExecutionFailed, ServiceError, UsageError
+from mlops.settings import CACHE_MODES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,6 +50,11 @@ def parse_parameters(given: Sequence[str]) -> dict[str, str]:
     "--endpoint", help="Where to deploy the package; by default the lab's pipeline alone deploys."
 )
 @click.option("--no-cache", is_flag=True, help="Run every step again.")
+@click.option(
+    "--cache-mode",
+    type=click.Choice(CACHE_MODES),
+    help="What makes two runs of a step the same: SageMaker's rules, or contents.",
+)
 @click.option("--build-images", is_flag=True, help="First build the images that changed.")
 @click.option("--detach", is_flag=True, help="Start and leave; the gateway goes on.")
 @click.option("--quiet", is_flag=True, help="Leave out the steps' logs.")
@@ -64,6 +70,7 @@ def run(
     no_deploy: bool,
     endpoint: str | None,
     no_cache: bool,
+    cache_mode: str | None,
     build_images: bool,
     detach: bool,
     quiet: bool,
@@ -78,13 +85,16 @@ def run(
     from mlops.cli.console import make_console
 
     given = parse_parameters(parameters)
-    settings = load_settings(store=store, runtime=runtime, dataset=dataset, data_file=data_file)
+    settings = load_settings(
+        store=store, runtime=runtime, dataset=dataset, data_file=data_file, cache_mode=cache_mode
+    )
     console = make_console()
     running = runs.start_run(
         settings,
         target=target,
         backend=backend,
         parameters=given,
+        no_cache=no_cache,
         build_images=build_images,
         progress=lambda text: console.print(text, markup=False, soft_wrap=True),
     )

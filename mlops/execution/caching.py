@@ -26,9 +26,8 @@ from mlops.execution.object_names import names_below, objects_in_manifest
 from mlops.execution.step_run import CacheAnswer, StepRun
 from mlops.ports import CacheEntry, JsonObject, ObjectInfo, ObjectStore, StateStore
 from mlops.s3_uri import split_s3_uri
+from mlops.settings import CACHE_OFF
 
-OFF = "off"
-"""Of an execution's cache mode: every step runs again; what it makes is kept for later runs."""
 CONTENT = "content"
 
 
@@ -47,7 +46,7 @@ class StoredStepCache:
             return CacheAnswer()
         mode = run.execution.cache_mode or self._mode
         key = self._key(run, request, by_content=self._by_content(mode))
-        if mode == OFF:
+        if mode == CACHE_OFF:
             return CacheAnswer(key)
         entry = self._state.find_cache_entry(
             key, made_after=made_after(config, run.parts.clock.now())
@@ -74,7 +73,7 @@ class StoredStepCache:
         )
 
     def _by_content(self, mode: str) -> bool:
-        return CONTENT in (mode, self._mode if mode == OFF else mode)
+        return CONTENT in (mode, self._mode if mode == CACHE_OFF else mode)
 
     def _key(self, run: StepRun, request: JsonObject, *, by_content: bool) -> str:
         step = run.step

@@ -31,13 +31,20 @@ class GatewayClient:
 
     # --- AWS operations ---
 
-    def call(self, operation: str, request: JsonObject) -> JsonObject:
-        """A SageMaker operation. Moments in the answer are epoch seconds."""
-        headers = {
+    def call(
+        self, operation: str, request: JsonObject, headers: Mapping[str, str] | None = None
+    ) -> JsonObject:
+        """A SageMaker operation. Moments in the answer are epoch seconds.
+
+        `headers` go along, such as ``settings.CACHE_HEADER``.
+        """
+        of_the_protocol = {
             "X-Amz-Target": f"SageMaker.{operation}",
             "Content-Type": "application/x-amz-json-1.1",
         }
-        status, answer = self._exchange("POST", "/", request, headers)
+        status, answer = self._exchange(
+            "POST", "/", request, {**(headers or {}), **of_the_protocol}
+        )
         if status >= 400:
             raise _service_error(status, answer)
         result: JsonObject = answer

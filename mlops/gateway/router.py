@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from ipaddress import ip_address
 from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -20,11 +21,13 @@ from mlops.gateway.protocols import json11, query
 from mlops.gateway.protocols.refusal import refuse
 from mlops.gateway.wire import Environ, Response, StartResponse, WsgiApp, json_response
 from mlops.ports import JsonObject
+from mlops.settings import CACHE_HEADER
 
 INTERNAL_PREFIX = "/_mlops/"
 """No bucket's name starts with an underscore."""
 
 STS_NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
+_CACHE_VARIABLE = "HTTP_" + CACHE_HEADER.upper().replace("-", "_")
 _SCOPE = re.compile(r"Credential=[^/\s]+/\d{8}/[^/\s]*/(?P<service>[^/\s]+)/aws4_request")
 
 _PATHS = (
@@ -38,6 +41,12 @@ class Service(Protocol):
     def handle(self, operation: str, request: JsonObject) -> JsonObject: ...
 
 
+class SageMaker(Protocol):
+    def handle(
+        self, operation: str, request: JsonObject, *, cache_mode: str | None = None
+    ) -> JsonObject: ...
+
+
 class Router:
     """The WSGI application of the gateway."""
 
@@ -45,7 +54,7 @@ class Router:
         self,
         *,
         internal: WsgiApp,
-        sagemaker: Service,
+        sagemaker: SageMaker,
         sts: Service,
         s3: WsgiApp,
         invocations: WsgiApp,
@@ -83,7 +92,11 @@ class Router:
         if prefix != "SageMaker":
             # sagemaker-featurestore-runtime and others sign as sagemaker, too.
             return refuse(environ, "sagemaker")
-        return json11.answer(environ, operation, self._sagemaker.handle)
+        handle = self._sagemaker.handle
+        mode = environ.get(_CACHE_VARIABLE)
+        return json11.answer(
+            environ, operation, handle if mode is None else partial(handle, cache_mode=mode)
+        )
 
 
 _FORBIDDEN = json_response(

@@ -23,6 +23,7 @@ from mlops.services.operation import Handler, Now
 from mlops.services.paging import make_token, moment, page, page_size, read_token
 from mlops.services.pipelines import PipelineOperations, parallelism_member, parallelism_of
 from mlops.services.validation import invalid, missing, refuse_unsupported
+from mlops.settings import CACHE_MODES, CACHE_OFF
 
 _UNSUPPORTED_START = {
     "SelectiveExecutionConfig": "every step of a pipeline runs; start without it",
@@ -47,6 +48,7 @@ class Executions(Protocol):
         display_name: str | None = None,
         description: str | None = None,
         client_request_token: str | None = None,
+        cache_mode: str | None = None,
     ) -> ExecutionRecord: ...
 
     def stop(self, arn: str) -> Any: ...
@@ -80,8 +82,13 @@ class ExecutionOperations:
             "DescribePipelineDefinitionForExecution": self.describe_definition,
         }
 
-    def start(self, request: JsonObject) -> JsonObject:
-        """StartPipelineExecution. The same ClientRequestToken again starts nothing new."""
+    def start(self, request: JsonObject, *, cache_mode: str | None = None) -> JsonObject:
+        """StartPipelineExecution. The same ClientRequestToken again starts nothing new.
+
+        `cache_mode`: see `SageMakerService.handle`.
+        """
+        if cache_mode not in (None, CACHE_OFF, *CACHE_MODES):
+            raise invalid(f"There is no cache mode {cache_mode!r}")
         refuse_unsupported(request, _UNSUPPORTED_START)
         pipeline = self._pipelines.find("StartPipelineExecution", request["PipelineName"])
         try:
@@ -92,6 +99,7 @@ class ExecutionOperations:
                 display_name=request.get("PipelineExecutionDisplayName"),
                 description=request.get("PipelineExecutionDescription"),
                 client_request_token=request["ClientRequestToken"],
+                cache_mode=cache_mode,
             )
         except (ParameterError, DefinitionError) as error:
             raise invalid(str(error)) from error

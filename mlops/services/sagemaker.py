@@ -41,6 +41,7 @@ class SageMakerService:
         running = ExecutionOperations(state, executions, pipelines, arns, clock.now)
         packages = ModelPackageOperations(state, arns, clock.now)
         configs = EndpointConfigOperations(state, arns, clock.now)
+        self._running = running
         self._handlers: Mapping[str, Handler] = {
             **pipelines.handlers,
             **running.handlers,
@@ -58,8 +59,13 @@ class SageMakerService:
         """The names of the operations that are answered."""
         return tuple(self._handlers)
 
-    def handle(self, operation: str, request: JsonObject) -> JsonObject:
+    def handle(
+        self, operation: str, request: JsonObject, *, cache_mode: str | None = None
+    ) -> JsonObject:
         """Answer one operation; the answer is ready for JSON.
+
+        `cache_mode` is what no request of the service can say of an execution that it starts:
+        one of `settings.CACHE_MODES`, or ``off`` to run every step again.
 
         Raises:
             ServiceError: as AWS answers, with the code of the service model; ``NotImplemented``
@@ -68,7 +74,11 @@ class SageMakerService:
         handler = self._handlers.get(operation)
         if handler is None:
             raise _not_answered(operation)
-        answer = handler(checked_request("sagemaker", operation, request))
+        checked = checked_request("sagemaker", operation, request)
+        if operation == "StartPipelineExecution":
+            answer = self._running.start(checked, cache_mode=cache_mode)
+        else:
+            answer = handler(checked)
         return wire_answer("sagemaker", operation, answer)
 
 

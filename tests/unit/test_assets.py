@@ -19,21 +19,21 @@ def test_source_files_are_sorted_and_leave_byte_code_out(tmp_path: Path) -> None
 
 def test_checksum_and_archive_do_not_depend_on_the_place(tmp_path: Path) -> None:
     one, two = make_folder(tmp_path / "one"), make_folder(tmp_path / "elsewhere" / "two")
-    assert source_checksum(one) == source_checksum(two)
-    assert pack_source(one) == pack_source(two)
+    assert source_checksum(source_files(one)) == source_checksum(source_files(two))
+    assert pack_source(source_files(one)) == pack_source(source_files(two))
 
 
 def test_checksum_changes_with_content_and_name(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
-    before = source_checksum(folder)
+    before = source_checksum(source_files(folder))
     (folder / "train.py").write_text("print(2)\n")
-    edited = source_checksum(folder)
+    edited = source_checksum(source_files(folder))
     (folder / "train.py").rename(folder / "fit.py")
-    assert len({before, edited, source_checksum(folder)}) == 3
+    assert len({before, edited, source_checksum(source_files(folder))}) == 3
 
 
 def test_archive_holds_the_files(tmp_path: Path) -> None:
-    packed = io.BytesIO(pack_source(make_folder(tmp_path)))
+    packed = io.BytesIO(pack_source(source_files(make_folder(tmp_path))))
     with tarfile.open(fileobj=packed, mode="r:gz") as archive:
         assert archive.getnames() == ["package/model.py", "train.py"]
         train = archive.extractfile("train.py")

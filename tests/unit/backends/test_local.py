@@ -1,6 +1,7 @@
 """What the local backend sends to the gateway; a fake one answers."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,13 @@ class FakeGateway:
     def __init__(self, *, exists: bool = False) -> None:
         self.exists = exists
         self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.headers: dict[str, str] = {}
 
-    def call(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+    def call(
+        self, operation: str, request: dict[str, Any], headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         self.calls.append((operation, request))
+        self.headers = dict(headers or {})
         if operation == "CreatePipeline" and self.exists:
             message = "Pipeline with name (Mine) already exists."
             raise ServiceError("ValidationException", message)
@@ -87,7 +92,9 @@ def test_an_existing_pipeline_is_updated_and_tagged(settings: Settings) -> None:
 
 def test_another_refusal_passes(settings: Settings) -> None:
     class Refusing(FakeGateway):
-        def call(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+        def call(
+            self, operation: str, request: dict[str, Any], headers: Mapping[str, str] | None = None
+        ) -> dict[str, Any]:
             raise ServiceError("ValidationException", "no")
 
     with pytest.raises(ServiceError, match="no"):
@@ -137,3 +144,14 @@ def test_the_cloud_backend_says_what_works_today() -> None:
     with pytest.raises(UsageError, match="not part of this version") as error:
         CloudBackend().compile(None)
     assert "--backend local" in str(error.value.next_step)
+
+
+@pytest.mark.parametrize(("mode", "headers"), [(None, {}), ("off", {"X-Mlops-Cache": "off"})])
+def test_the_cache_mode_travels_beside_the_request(
+    settings: Settings, mode: str | None, headers: dict[str, str]
+) -> None:
+    gateway = FakeGateway()
+    backend = WithoutS3(settings, lambda: gateway)
+    backend.submit(PIPELINE, {}, StartOptions(cache_mode=mode))
+    assert gateway.headers == headers
+    assert gateway.calls[0][1]["PipelineDefinition"] == DEFINITION

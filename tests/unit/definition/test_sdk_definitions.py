@@ -39,7 +39,8 @@ LAB = {
 
 
 @pytest.mark.parametrize(
-    ("name", "registers_after"), [("lab.json", {"Train", "ETL"}), ("v2_lab.json", {"Train"})]
+    ("name", "registers_after"),
+    [("lab.json", {"Train", "ETL", "Evaluate"}), ("v2_lab.json", {"Train"})],
 )
 def test_v2_lab(read: Any, name: str, registers_after: set[str]) -> None:
     definition = read(name)

@@ -76,6 +76,7 @@ class RecordedExecutions:
         display_name: str | None = None,
         description: str | None = None,
         client_request_token: str | None = None,
+        cache_mode: str | None = None,
     ) -> ExecutionRecord:
         bind_parameters(parse_definition(pipeline.definition), parameters)
         before = self._state.find_execution_by_token(pipeline.name, client_request_token or "")
