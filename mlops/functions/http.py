@@ -99,11 +99,10 @@ class HttpServer:
         self._server = loop.run(asyncio.start_server(self._serve, sock=bound, limit=HEAD_LIMIT))
 
     def close(self) -> None:
-        """Close the socket and every connection."""
-        with suppress(RuntimeError):  # the loop has ended before
-            self._loop.run(self._close())
+        """Close the socket and every connection, as soon as the loop comes to it."""
+        self._loop.call(self._close)
 
-    async def _close(self) -> None:
+    def _close(self) -> None:
         self._server.close()
         for connection in tuple(self._connections):
             connection.cancel()
