@@ -176,7 +176,7 @@ class ManagedServer:
                 return
             pause = min(self._workshop.pause_seconds * 2 ** (deaths - 1), LONGEST_PAUSE_SECONDS)
             self.restarts += 1
-            self._become(Phase.RESTARTING, f"{problem} It is started again in {pause:g} s.")
+            self._become(Phase.RESTARTING, f"{problem}\nIt is started again in {pause:g} s.")
             _logger.warning("endpoint %s: %s", self._place.endpoint, problem)
             self._stop.wait(pause)
 

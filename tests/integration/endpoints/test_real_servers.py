@@ -180,10 +180,10 @@ def test_a_server_that_dies_comes_back(site: Site) -> None:
         with pytest.raises(account.runtime.exceptions.ModelError, match="model process exited"):
             account.invoke(b"die")
         described = account.status(wanted="OutOfService")
-        assert (
-            "ended with exit code 3. Its log ends:\nlistening\ntold to die"
-            in (described["FailureReason"])
-        )
+        reason = described["FailureReason"]
+        assert "ended with exit code 3. Its log ends:\nlistening\n" in reason
+        assert "\ntold to die\nThe whole log: " in reason
+        assert reason.endswith("\nIt is started again in 0.5 s.")
         account.status(wanted="InService")
         assert account.invoke()["Body"] == b"blue1,2"
         account.sagemaker.delete_endpoint(EndpointName="e")
