@@ -32,6 +32,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     from mlops.execution import ExecutionManager
     from mlops.functions import FunctionManager
     from mlops.gateway.address import code_version, settings_digest
+    from mlops.gateway.endpoint_details import EndpointDetails
     from mlops.gateway.execution_details import ExecutionDetails
     from mlops.gateway.following import Follower
     from mlops.gateway.internal import InternalApi
@@ -98,6 +99,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     internal = InternalApi(
         state=state,
         details=ExecutionDetails(state, objects, settings.store, jobs.name),
+        endpoints=EndpointDetails(hosting),
         follower=Follower(state, manager, settings.store, leaving),
         clock=clock,
         health=lambda: health_document(
@@ -134,6 +136,30 @@ def stop_gateway(settings: Settings) -> GatewayAddress | None:
     from mlops.gateway import process
 
     return process.stop_gateway(settings)
+
+
+def end_servers(settings: Settings) -> list[str]:
+    """End the servers of endpoints and functions that outlived their gateway; their names.
+
+    Call it when no gateway runs: it would start them again.
+
+    Raises:
+        MlopsError: one of them cannot be ended.
+    """
+    from dataclasses import replace
+
+    from mlops.errors import RuntimeUnavailable
+    from mlops.ports import SERVERS_LABEL
+    from mlops.runtimes.choice import choose_runtime
+
+    ended: list[str] = []
+    for name in ("process", "docker"):
+        try:
+            runtime = choose_runtime(replace(settings, runtime=name))
+        except RuntimeUnavailable:
+            continue  # nothing can have been started by it
+        ended += runtime.remove_leftovers({SERVERS_LABEL: str(settings.store)})
+    return ended
 
 
 def gateway_health(settings: Settings) -> JsonObject | None:

@@ -50,9 +50,14 @@ def plan_clean(settings: Settings, *, everything: bool = False) -> CleanPlan:
 
 
 def carry_out_clean(settings: Settings, plan: CleanPlan) -> None:
-    """Remove what the plan names; with everything, the gateway is stopped first."""
+    """Remove what the plan names; with everything, gateway and servers are ended first.
+
+    Raises:
+        MlopsError: a server cannot be ended; nothing has been removed then.
+    """
     if plan.everything:
         app.stop_gateway(settings)
+        app.end_servers(settings)
     for folder in plan.folders:
         shutil.rmtree(folder, ignore_errors=False)
 

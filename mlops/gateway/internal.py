@@ -5,6 +5,7 @@
     GET  /_mlops/executions?pipeline=&limit=  the newest executions
     GET  /_mlops/executions/{id}              all that a report needs
     POST /_mlops/executions/{id}/follow       {"events", "logs", "wait"}: what is new
+    GET  /_mlops/endpoints/{name}             its servers, and the statistics of its invocations
 
 An error is a document (``wire.error_document``) with a status of its own.
 """
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterable
 from urllib.parse import parse_qs, unquote
 
 from mlops.errors import MlopsError, UsageError
+from mlops.gateway.endpoint_details import EndpointDetails
 from mlops.gateway.execution_details import ExecutionDetails, execution_summary
 from mlops.gateway.following import Follower
 from mlops.gateway.wire import (
@@ -30,6 +32,7 @@ from mlops.gateway.wire import (
 )
 from mlops.ports import Clock, ExecutionRecord, JsonObject, StateStore
 
+_ENDPOINT = re.compile(r"/_mlops/endpoints/(?P<name>[^/]+)")
 _EXECUTION = re.compile(r"/_mlops/executions/(?P<id>[^/]+)(?P<follow>/follow)?")
 _DEFAULT_LIMIT = 100
 
@@ -44,6 +47,7 @@ class InternalApi:
         *,
         state: StateStore,
         details: ExecutionDetails,
+        endpoints: EndpointDetails,
         follower: Follower,
         clock: Clock,
         health: Callable[[], JsonObject],
@@ -51,6 +55,7 @@ class InternalApi:
     ) -> None:
         self._state = state
         self._details = details
+        self._endpoints = endpoints
         self._follower = follower
         self._clock = clock
         self._health = health
@@ -81,6 +86,9 @@ class InternalApi:
             return self._answer_shutdown(_document(environ))
         if (method, path) == ("GET", "/_mlops/executions"):
             return json_response(self._list(parse_qs(environ.get("QUERY_STRING", ""))))
+        match = _ENDPOINT.fullmatch(path)
+        if match and method == "GET":
+            return json_response(self._endpoints.of(unquote(match["name"])))
         match = _EXECUTION.fullmatch(path)
         if match and method == ("POST" if match["follow"] else "GET"):
             execution = self._find(unquote(match["id"]))
