@@ -8,7 +8,7 @@ Event:
     target             the column with the true value
     transform          "log" where errors count on that scale; "none" by default
     evaluation_s3_uri  evaluation.json (or its folder), whose MSE has to be met
-    max_requests       how many rows to send, spread over the file; by default 200
+    max_requests       how many rows to send, a sample of the file; by default 200
     max_mse            what the MSE may not exceed
 
 The answer: status (passed, failed), requests, mse, mean_ms, p50_ms, p95_ms, p99_ms, first_ms, and

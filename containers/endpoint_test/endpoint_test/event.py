@@ -18,7 +18,7 @@ class EventProblem(Exception):
     """The event makes no sense."""
 
 
-class TestOrder:
+class Order:
     """What is to be tested."""
 
     def __init__(self, event):
@@ -40,7 +40,7 @@ def read_event(event):
     problems = list(find_problems(event))
     if problems:
         raise EventProblem("; ".join(problems))
-    return TestOrder(event)
+    return Order(event)
 
 
 def find_problems(event):

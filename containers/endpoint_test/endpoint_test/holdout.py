@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import random
 
 
 class HoldoutProblem(Exception):
@@ -21,7 +22,7 @@ class Row:
 
 
 def read_holdout(text, order):
-    """The rows to send, spread evenly over the file. Raises HoldoutProblem."""
+    """The rows to send, and how many there are. Raises HoldoutProblem."""
     records = [record for record in csv.reader(io.StringIO(text, newline="")) if record]
     if not records:
         raise HoldoutProblem("the file of held-out rows is empty")
@@ -37,14 +38,13 @@ def read_holdout(text, order):
         raise HoldoutProblem("the file of held-out rows has a header and no rows")
     return [
         make_row(index + 1, records[index], header, order)
-        for index in spread(len(records), order.max_requests)
+        for index in sample(len(records), order.max_requests)
     ], len(records)
 
 
-def spread(count, wanted):
-    """`wanted` of `count` positions, evenly."""
-    sent = min(count, wanted)
-    return [index * count // sent for index in range(sent)]
+def sample(count, wanted):
+    """`wanted` of `count` positions, in order: a random sample, the same each time."""
+    return sorted(random.Random(0).sample(range(count), min(count, wanted)))
 
 
 def make_row(number, record, header, order):
