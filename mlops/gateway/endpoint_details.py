@@ -1,4 +1,4 @@
-"""What a person wants to know of an endpoint beyond DescribeEndpoint: its servers and how they do."""
+"""What a person asks of an endpoint beyond DescribeEndpoint: its servers and how they do."""
 
 from __future__ import annotations
 

@@ -506,3 +506,29 @@ def test_out_of_the_way_images_fail_clearly(settings: Any, tmp_path: Any) -> Non
         account.sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
         reason = account.status(wanted="Failed")["FailureReason"]
         assert reason.startswith(f"There is no image {IMAGE}")
+
+
+def test_the_gateway_tells_of_servers_and_statistics(
+    account: Account, url: str, settings: Any
+) -> None:
+    account.model()
+    account.config()
+    account.endpoint()
+    for _ in range(3):
+        account.invoke()
+    with pytest.raises(ClientError):
+        account.invoke(b"bad")
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+    connection.request("GET", "/_mlops/endpoints/e")
+    told = json.loads(connection.getresponse().read())
+    assert (told["name"], told["status"], told["config_name"]) == ("e", "InService", "c")
+    assert told["folder"] == str(settings.store / "endpoints/e")
+    (variant,) = told["variants"]
+    assert (variant["name"], variant["model_name"], variant["restarts"]) == ("AllTraffic", "m", 0)
+    assert len(variant["addresses"]) == 1
+    counted = variant["statistics"]
+    assert (counted["Invocations"], counted["Invocation4XXErrors"]) == (4, 1)
+    connection.request("GET", "/_mlops/endpoints/x")
+    answer = connection.getresponse()
+    assert answer.status == 400
+    assert "There is no endpoint x" in json.loads(answer.read())["what"]

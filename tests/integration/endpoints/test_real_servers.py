@@ -385,3 +385,17 @@ def wait_until(condition: Any, seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it does not come true"
         time.sleep(0.02)
+
+
+def test_clean_all_ends_the_servers_too(lasting_site: Site) -> None:
+    from mlops import cleaning
+
+    site = lasting_site
+    account = site.account(ensure_gateway(site.settings).url)
+    account.config(model=model(account, "blue"))
+    account.endpoint()
+    assert site.servers() == 1
+    plan = cleaning.plan_clean(site.settings, everything=True)
+    cleaning.carry_out_clean(site.settings, plan)
+    assert site.servers() == 0
+    assert not site.settings.store.exists()
