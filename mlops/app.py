@@ -149,6 +149,7 @@ def end_servers(settings: Settings) -> list[str]:
     from dataclasses import replace
 
     from mlops.errors import RuntimeUnavailable
+    from mlops.functions.plan import FUNCTIONS_LABEL
     from mlops.ports import SERVERS_LABEL
     from mlops.runtimes.choice import choose_runtime
 
@@ -158,7 +159,8 @@ def end_servers(settings: Settings) -> list[str]:
             runtime = choose_runtime(replace(settings, runtime=name))
         except RuntimeUnavailable:
             continue  # nothing can have been started by it
-        ended += runtime.remove_leftovers({SERVERS_LABEL: str(settings.store)})
+        for label in (SERVERS_LABEL, FUNCTIONS_LABEL):
+            ended += runtime.remove_leftovers({label: str(settings.store)})
     return ended
 
 
