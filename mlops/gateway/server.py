@@ -26,6 +26,8 @@ from mlops.ports import JsonObject
 
 _FIRST_THREADS = 4
 _THREADS = 24  # every follower of an execution holds one for as long as its request waits
+_MOST_THREADS = 256  # as many invocations as a serverless endpoint may have at once, and then some
+_SPARE_THREADS = 6
 _PORT_ATTEMPTS = 20
 _KEEP_ALIVE_SECONDS = 60
 _STOP_SECONDS = 3
@@ -67,6 +69,7 @@ class Listeners:
         self._sockets = _bind(hosts, port)
         self.port: int = self._sockets[0].getsockname()[1]
         self._servers: list[_Server] = []
+        self._threads = _FIRST_THREADS
         self._changing = threading.Lock()
 
     @property
@@ -87,10 +90,20 @@ class Listeners:
 
     def grow(self) -> None:
         """Start the rest of the threads: 40 ms that the first answer need not wait for."""
+        self._grow_to(_THREADS)
+
+    def make_room(self, requests: int) -> None:
+        """See that so many requests at once do not keep others waiting; returns at once."""
+        if self._threads - _SPARE_THREADS < requests and self._threads < _MOST_THREADS:
+            wanted = min(2 * self._threads, _MOST_THREADS)
+            threading.Thread(target=self._grow_to, args=(wanted,), name="growing").start()
+
+    def _grow_to(self, threads: int) -> None:
         # cheroot waits for ever for new threads of a server that is stopped meanwhile.
         with self._changing:
             for server in self._servers:
-                server.requests.grow(_THREADS - _FIRST_THREADS)
+                server.requests.grow(threads - self._threads)
+            self._threads = max(self._threads, threads)
 
     def close(self) -> None:
         """Take no more requests; those that are being answered get a moment to end."""
@@ -180,10 +193,14 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class Activity:
-    """Requests come through here: it knows how long the gateway has had none."""
+    """Requests come through here: it knows how long the gateway has had none.
 
-    def __init__(self, app: WsgiApp) -> None:
+    `crowded` hears of every request how many there are now.
+    """
+
+    def __init__(self, app: WsgiApp, crowded: Callable[[int], None] = lambda _: None) -> None:
         self._app = app
+        self._crowded = crowded
         self._lock = threading.Lock()
         self._open = 0
         self._last = time.monotonic()
@@ -191,6 +208,8 @@ class Activity:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         with self._lock:
             self._open += 1
+            requests = self._open
+        self._crowded(requests)
         try:
             return self._app(environ, start_response)
         finally:
@@ -250,7 +269,7 @@ class Gateway:
         self._executions.recover()
         for host in self._hosts:
             host.recover()
-        self._activity = Activity(app)
+        self._activity = Activity(app, self.listeners.make_room)
         self.listeners.serve(self._activity)
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
 

@@ -327,8 +327,10 @@ def ping(address: str) -> str:
     """One ``GET /ping``: the status, or why there is none."""
     connection = http.client.HTTPConnection(address, timeout=PING_SECONDS)
     try:
-        connection.request("GET", "/ping")
-        return str(connection.getresponse().status)
+        connection.request("GET", "/ping", headers={"Connection": "close"})
+        response = connection.getresponse()
+        response.read()
+        return str(response.status)
     except ConnectionRefusedError:
         return "nobody listened"
     except TimeoutError:

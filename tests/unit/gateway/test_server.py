@@ -76,18 +76,74 @@ class Work:
         self.count = 0
 
 
-def gateway(work: Work, idle_limit: float = 60.0, closing: Sequence[Closing] = ()) -> Gateway:
+def gateway(
+    work: Work,
+    idle_limit: float = 60.0,
+    closing: Sequence[Closing] = (),
+    hosts: Sequence[Hosted] = (),
+    app: Any = hello,
+) -> Gateway:
     made = Gateway(
         listeners=Listeners(0, "127.0.0.1"),
         executions=work,
+        hosts=hosts,
         runtime="fake",
         started_at=datetime(2026, 3, 1, tzinfo=UTC),
         leaving=threading.Event(),
         closing=closing,
         idle_limit=idle_limit,
     )
-    made.serve(hello)
+    made.serve(app)
     return made
+
+
+class Hosted:
+    """``server.Host``: as many things up as the test says."""
+
+    def __init__(self, count: int, calls: list[str]) -> None:
+        self.count = count
+        self._calls = calls
+
+    def up(self) -> int:
+        return self.count
+
+    def recover(self) -> None:
+        self._calls.append("recover a host")
+
+
+def test_it_stays_while_something_that_it_hosts_is_up() -> None:
+    work = Work()
+    hosted = Hosted(1, work.calls)
+    made = gateway(work, idle_limit=0.05, hosts=[Hosted(0, []), hosted])
+    assert work.calls == ["recover", "recover a host"]
+    left = threading.Event()
+    threading.Thread(target=lambda: (made.wait(tick=0.01), left.set())).start()
+    assert not left.wait(0.3)
+    hosted.count = 0
+    assert left.wait(5)
+    made.stop()
+
+
+def test_many_slow_requests_do_not_wait_for_one_another() -> None:
+    def slow(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        time.sleep(0.0 if environ["PATH_INFO"] == "/quick" else 1.0)
+        return hello(environ, start_response)
+
+    made = gateway(Work(), app=slow)
+    port = made.listeners.port
+    answers: list[bytes] = []
+    clients = [
+        threading.Thread(target=lambda: answers.append(get("127.0.0.1", port))) for _ in range(80)
+    ]
+    begin = time.monotonic()
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    assert answers == [b"hello"] * 80
+    # With the threads that it starts with it would take four seconds or more.
+    assert time.monotonic() - begin < 3
+    made.stop()
 
 
 def test_what_was_left_is_recorded_before_anything_is_answered() -> None:
