@@ -104,6 +104,21 @@ def test_v2_all_forms(read: Any) -> None:
     assert definition.step("After").display_name == "After all"
 
 
+def test_v2_deploy(read: Any) -> None:
+    definition = read("v2_deploy.json")
+    found = {s.name: (s.type, s.dependencies) for s in definition.all_steps()}
+    assert found == {
+        "Create-CreateModel": (StepType.MODEL, ()),
+        "Configure": (StepType.ENDPOINT_CONFIG, ("Create-CreateModel",)),
+        "Deploy": (StepType.ENDPOINT, ("Configure",)),
+        "Check": (StepType.CONDITION, ("Deploy",)),
+        "NotUp": (StepType.FAIL, ("Deploy",)),
+    }
+    configure = definition.step("Configure")
+    assert configure.cache_config == CacheConfig(enabled=True, expire_after="P1D")
+    assert [policy.max_attempts for policy in configure.retry_policies] == [2]
+
+
 def test_v2_transform_is_refused_by_name(read: Any) -> None:
     with pytest.raises(DefinitionError, match="'Batch' has the type Transform"):
         read("v2_unsupported.json")

@@ -52,6 +52,14 @@ FORM = {"CONTENT_TYPE": "application/x-www-form-urlencoded; charset=utf-8"}
         (environ("GET", "/b/k", "X-Amz-Credential=A%2F20260301%2Fr%2Fs3%2Faws4_request"), "s3"),
         (environ("GET", "/", "X-Amz-Credential=A%2F20260301%2Fr%2Fsts%2Faws4_request"), "sts"),
         (environ("GET", "/2015-03-31/functions", AUTHORIZATION=signed("lambda")), "lambda"),
+        (environ("POST", "/2015-03-31/functions/f/invocations"), "lambda"),
+        (environ("POST", "/endpoints/e/invocations"), "sagemaker"),
+        (
+            environ("POST", "/endpoints/e/invocations", AUTHORIZATION=signed("sagemaker")),
+            "sagemaker",
+        ),
+        (environ("GET", "/endpoints/e/invocations"), "s3"),  # an object of a bucket
+        (environ("PUT", "/endpoints/e/other"), "s3"),
     ],
 )
 def test_service_of(request_: dict[str, Any], service: str) -> None:
@@ -130,6 +138,19 @@ def test_json(exchange: Exchange) -> None:
     assert exchange.headers["Content-Type"] == "application/x-amz-json-1.1"
     assert exchange.headers["Content-Length"] == str(len(body))
     assert exchange.headers["x-amzn-RequestId"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"AUTHORIZATION": signed("sagemaker")}])
+def test_invocations_have_a_face_of_their_own(exchange: Exchange, headers: dict[str, str]) -> None:
+    exchange.send(environ("POST", "/endpoints/e/invocations", **headers))
+    assert exchange.invocations.seen == ["/endpoints/e/invocations"]
+    exchange.send(environ("POST", "/endpoints/e/invocations", X_AMZ_TARGET="SageMaker.Do"))
+    assert len(exchange.sagemaker.seen) == 1
+
+
+def test_further_faces_by_their_signing_names(exchange: Exchange) -> None:
+    exchange.send(environ("GET", "/2015-03-31/functions", AUTHORIZATION=signed("lambda")))
+    assert exchange.functions.seen == ["/2015-03-31/functions"]
 
 
 def test_query(exchange: Exchange) -> None:
