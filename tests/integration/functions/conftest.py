@@ -132,9 +132,11 @@ def open_functions(
     objects = FileObjectStore(settings.store / "objects")
     state = SqliteStateStore(settings.store / "state.db")
 
-    def open_one(**more: Any) -> Functions:
+    def open_one(
+        gateway_url: Callable[[], str] = lambda: "http://127.0.0.1:9", **more: Any
+    ) -> Functions:
         manager = FunctionManager(
-            objects, state, runtime, SystemClock(), settings, lambda: "http://127.0.0.1:9", **more
+            objects, state, runtime, SystemClock(), settings, gateway_url, **more
         )
         opened.append(manager)
         return Functions(manager, settings, runtime)
