@@ -41,10 +41,12 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     from mlops.gateway.router import Router
     from mlops.gateway.s3 import S3Face
     from mlops.gateway.server import Closing, Gateway, Listeners, health_document
+    from mlops.gateway.sqs_face import SqsFace
     from mlops.hosting import EndpointManager
     from mlops.runtimes.choice import choose_runtime
     from mlops.services import (
         LambdaService,
+        QueueService,
         RuntimeService,
         SageMakerService,
         ServiceEndpointHost,
@@ -69,6 +71,8 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         lambda name: choose_runtime(replace(settings, runtime=name)),
     )
     functions = FunctionManager(objects, state, jobs, clock, settings, lambda: listeners.job_url)
+    leaving = threading.Event()
+    queues = QueueService(state, settings, clock, listeners.url, leaving)
     manager = ExecutionManager(
         objects,
         state,
@@ -79,8 +83,8 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         lambda: listeners.job_url,
         endpoints=ServiceEndpointHost(state, hosting, settings, clock),
         functions=functions,
+        queues=queues,
     )
-    leaving = threading.Event()
     gateway = Gateway(
         listeners=listeners,
         executions=manager,
@@ -114,11 +118,13 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     gateway.serve(
         Router(
             internal=internal,
-            sagemaker=SageMakerService(state, objects, manager, hosting, settings, clock),
+            sagemaker=SageMakerService(
+                state, objects, manager, hosting, settings, clock, manager.callbacks
+            ),
             sts=StsService(settings),
             s3=S3Face(objects),
             invocations=InvocationFace(RuntimeService(hosting)),
-            faces={"lambda": LambdaFace(LambdaService(functions))},
+            faces={"lambda": LambdaFace(LambdaService(functions)), "sqs": SqsFace(queues)},
         )
     )
     return gateway

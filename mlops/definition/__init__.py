@@ -39,10 +39,12 @@ from mlops.definition.retry import RetryPolicy
 from mlops.definition.scope import JsonValue, ParameterValue, Scope
 from mlops.definition.steps import RUNNABLE
 from mlops.definition.steps.base import Step, StepType
+from mlops.definition.steps.callback import CallbackStep
 from mlops.definition.steps.condition import ConditionStep
 from mlops.definition.steps.fail import FailStep
-from mlops.definition.steps.lambda_ import LambdaStep, OutputParameter, OutputType
+from mlops.definition.steps.lambda_ import LambdaStep
 from mlops.definition.steps.model import ModelStep
+from mlops.definition.steps.output_parameters import OutputParameter, OutputType
 from mlops.definition.steps.processing import ProcessingStep
 from mlops.definition.steps.register_model import RegisterModelStep
 from mlops.definition.steps.training import TrainingStep
@@ -52,6 +54,7 @@ __all__ = [
     "NAME_MEMBERS",
     "RUNNABLE",
     "CacheConfig",
+    "CallbackStep",
     "Condition",
     "ConditionStep",
     "DependencyGraph",

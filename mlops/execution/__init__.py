@@ -7,6 +7,7 @@ and executors say to one another), ``steps/job`` (a job from request to Describe
 
 from __future__ import annotations
 
+from mlops.execution.callbacks import Callbacks
 from mlops.execution.manager import ExecutionManager
 
-__all__ = ["ExecutionManager"]
+__all__ = ["Callbacks", "ExecutionManager"]

@@ -9,6 +9,7 @@ from mlops.definition import bind_parameters, parse_definition
 from mlops.engine import ExecutionState
 from mlops.errors import GatewayUnavailable, MlopsError, ServiceError
 from mlops.execution.caching import StoredStepCache
+from mlops.execution.callbacks import Callbacks
 from mlops.execution.driver import Driver
 from mlops.execution.journal import Journal
 from mlops.execution.names import display_name as default_display_name
@@ -29,6 +30,7 @@ from mlops.ports import (
     ModelRegistry,
     ObjectStore,
     PipelineRecord,
+    QueueHost,
     StateStore,
 )
 from mlops.settings import Settings
@@ -53,12 +55,14 @@ class ExecutionManager:
         pause: Callable[[StopSignal, float], bool] = StopSignal.wait,
         endpoints: EndpointHost | None = None,
         functions: FunctionHost | None = None,
+        queues: QueueHost | None = None,
     ) -> None:
         """`sync_seconds`: how often folders that go to S3 while a job runs are looked at.
         `pause`: lets the seconds before another attempt pass (tests let none pass).
-        `endpoints`, `functions`: where Endpoint and Lambda steps have theirs; without, such steps
-        are refused.
+        `endpoints`, `functions`, `queues`: where Endpoint, Lambda and Callback steps have theirs;
+        without, such steps are refused.
         """
+        self.callbacks = Callbacks(state, clock)
         self._parts = Parts(
             objects,
             runtime,
@@ -71,6 +75,8 @@ class ExecutionManager:
             pause,
             endpoints,
             functions,
+            queues,
+            self.callbacks,
         )
         self._state = state
         self._clock = clock

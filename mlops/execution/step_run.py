@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mlops.definition import Step
+from mlops.execution.callbacks import Callbacks
 from mlops.execution.scope import ExecutionScope
 from mlops.execution.stopping import StopSignal
 from mlops.ports import (
@@ -25,6 +26,7 @@ from mlops.ports import (
     JsonObject,
     ModelRegistry,
     ObjectStore,
+    QueueHost,
     StepRecord,
     StepStatus,
 )
@@ -52,6 +54,8 @@ class Parts:
     """Lets seconds pass before another attempt, unless a stop is asked for: then True, at once."""
     endpoints: EndpointHost | None = None
     functions: FunctionHost | None = None
+    queues: QueueHost | None = None
+    callbacks: Callbacks | None = None
 
     @property
     def store_label(self) -> str:

@@ -7,6 +7,7 @@ them on the wire; ``execution`` reaches the registry through ``ports.ModelRegist
 
 from mlops.services.endpoint_host import ServiceEndpointHost
 from mlops.services.lambda_ import LambdaService
+from mlops.services.queues import QueueService
 from mlops.services.registry import ServiceRegistry
 from mlops.services.runtime import RuntimeService
 from mlops.services.sagemaker import SageMakerService
@@ -14,6 +15,7 @@ from mlops.services.sts import StsService
 
 __all__ = [
     "LambdaService",
+    "QueueService",
     "RuntimeService",
     "SageMakerService",
     "ServiceEndpointHost",

@@ -10,6 +10,7 @@ from mlops.hosting import EndpointManager
 from mlops.ports import Clock, JsonObject, ObjectStore, StateStore
 from mlops.services.answers import wire_answer
 from mlops.services.arns import Arns
+from mlops.services.callbacks import Answers, CallbackOperations
 from mlops.services.endpoint_configs import EndpointConfigOperations
 from mlops.services.endpoints import EndpointOperations
 from mlops.services.executions import ExecutionOperations, Executions
@@ -35,7 +36,9 @@ class SageMakerService:
         hosting: EndpointManager,
         settings: Settings,
         clock: Clock,
+        callbacks: Answers | None = None,
     ) -> None:
+        """`callbacks`: what answers to Callback steps go to; without, these are not here."""
         arns = Arns(settings.region, settings.account_id)
         pipelines = PipelineOperations(state, objects, arns, clock.now)
         running = ExecutionOperations(state, executions, pipelines, arns, clock.now)
@@ -44,6 +47,7 @@ class SageMakerService:
         self._running = running
         self._handlers: Mapping[str, Handler] = {
             **pipelines.handlers,
+            **(CallbackOperations(callbacks).handlers if callbacks else {}),
             **running.handlers,
             **packages.handlers,
             **ModelOperations(state, arns, clock.now).handlers,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mlops.definition.steps.base import Step, StepType
+from mlops.definition.steps.callback import CallbackStep
 from mlops.definition.steps.condition import ConditionStep
 from mlops.definition.steps.endpoint import EndpointStep
 from mlops.definition.steps.endpoint_config import EndpointConfigStep
@@ -26,6 +27,7 @@ RUNNABLE: Mapping[StepType, type[Step]] = {
     StepType.ENDPOINT_CONFIG: EndpointConfigStep,
     StepType.ENDPOINT: EndpointStep,
     StepType.LAMBDA: LambdaStep,
+    StepType.CALLBACK: CallbackStep,
 }
 
 STEP_KINDS: Mapping[StepType, type[Step]] = {

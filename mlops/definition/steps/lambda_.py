@@ -8,34 +8,20 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import ClassVar
 
 from mlops.definition.expressions.base import Expression, ExpressionReader, Literal
 from mlops.definition.fields import Fields
-from mlops.definition.problems import json_type, suggestion
+from mlops.definition.problems import json_type
 from mlops.definition.property_path import Key, Member, Segment
 from mlops.definition.steps.base import CommonValues, Step, StepReader
+from mlops.definition.steps.output_parameters import (
+    OutputParameter,
+    read_output_parameters,
+    refuse_output_parameter,
+)
 
-MAX_OUTPUT_PARAMETERS = 50  # botocore sagemaker OutputParameterList
 _FUNCTION_ARN = re.compile(r"arn:[a-z-]+:lambda:[a-z0-9-]+:\d{12}:function:[^\s:]+(:[^\s:]+)?")
-
-
-class OutputType(StrEnum):
-    """SDK v2 ``LambdaOutputTypeEnum``."""
-
-    STRING = "String"
-    INTEGER = "Integer"
-    BOOLEAN = "Boolean"
-    FLOAT = "Float"
-
-
-@dataclass(frozen=True, slots=True)
-class OutputParameter:
-    """A member of the function's answer that later steps may refer to."""
-
-    name: str
-    type: OutputType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +33,9 @@ class LambdaStep(Step):
     output_parameters: tuple[OutputParameter, ...] = ()
 
     def refuse_property(self, path: Sequence[Segment]) -> str | None:
-        names = [parameter.name for parameter in self.output_parameters]
         match path:
             case (Member("OutputParameters"), Key(name)):
-                if name in names:
-                    return None
-                return f"The step {self.name!r} has no output parameter {name!r}" + suggestion(
-                    name, names
-                )
+                return refuse_output_parameter(self.name, name, self.output_parameters)
         return (
             f"The step {self.name!r} is a Lambda step: its only properties are its output "
             "parameters, OutputParameters['name']"
@@ -70,7 +51,7 @@ class LambdaStep(Step):
             arguments=arguments,
             references=tuple(expressions.references),
             function_arn=function_arn,
-            output_parameters=_read_output_parameters(fields),
+            output_parameters=read_output_parameters(fields),
         )
 
 
@@ -85,34 +66,3 @@ def _read_function_arn(fields: Fields, expressions: ExpressionReader) -> Express
             "FunctionArn", f"FunctionArn must be a string or a function, not {json_type(value)}"
         )
     return expressions.read(value, fields.at("FunctionArn"))
-
-
-def _read_output_parameters(fields: Fields) -> tuple[OutputParameter, ...]:
-    found: dict[str, OutputParameter] = {}
-    entries = fields.objects("OutputParameters")
-    if len(entries) > MAX_OUTPUT_PARAMETERS:
-        fields.refuse(
-            "OutputParameters",
-            f"There are {len(entries)} output parameters, at most {MAX_OUTPUT_PARAMETERS} go",
-        )
-    for entry in entries:
-        parameter = _read_output_parameter(entry)
-        if parameter is None:
-            continue
-        if parameter.name in found:
-            entry.refuse("OutputName", f"Two output parameters are called {parameter.name!r}")
-        found[parameter.name] = parameter
-    return tuple(found.values())
-
-
-def _read_output_parameter(entry: Fields) -> OutputParameter | None:
-    what = "An output parameter"
-    entry.only(("OutputName", "OutputType"), what)
-    named = entry.require("OutputName", what)
-    name = entry.string("OutputName") if named else None
-    text = entry.string("OutputType") if entry.has("OutputType") else str(OutputType.STRING)
-    kinds = [str(kind) for kind in OutputType]
-    if text is not None and text not in kinds:
-        entry.refuse("OutputType", f"There is no output type {text!r}" + suggestion(text, kinds))
-        return None
-    return None if not name or text is None else OutputParameter(name, OutputType(text))

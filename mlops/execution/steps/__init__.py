@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from mlops.definition import StepType
 from mlops.execution.step_run import StepExecutor
+from mlops.execution.steps.callback import CallbackExecutor
 from mlops.execution.steps.condition import ConditionExecutor
 from mlops.execution.steps.endpoint import EndpointExecutor
 from mlops.execution.steps.endpoint_config import EndpointConfigExecutor
@@ -26,6 +27,7 @@ EXECUTORS: Mapping[StepType, StepExecutor] = {
     StepType.ENDPOINT_CONFIG: EndpointConfigExecutor(),
     StepType.ENDPOINT: EndpointExecutor(),
     StepType.LAMBDA: LambdaExecutor(),
+    StepType.CALLBACK: CallbackExecutor(),
 }
 
 NAMED_JOBS = frozenset(
