@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -201,20 +200,19 @@ def test_no_name_in_a_manifest_leaves_its_folder(name: str) -> None:
         objects_in_manifest(text, "s3://b/m")
 
 
-@given(st.integers(1, 5), st.integers(1, 12))
-def test_shares_are_the_whole_without_overlap(count: int, files: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        store = FileObjectStore(Path(folder) / "objects")
-        store.create_bucket("bucket")
-        put(store, *(f"in/{number:02}" for number in range(files)))
-        shares = [
-            stage(
-                store,
-                Path(folder) / str(index),
-                Input("i", "s3://bucket/in/", "/opt/ml/input/i", share=Share(index, count)),
-            )
-            for index in range(count)
-        ]
+@pytest.mark.parametrize(("count", "files"), [(1, 3), (2, 5), (3, 3), (4, 2), (5, 12)])
+def test_shares_are_the_whole_without_overlap(
+    objects: FileObjectStore, tmp_path: Path, count: int, files: int
+) -> None:
+    put(objects, *(f"in/{number:02}" for number in range(files)))
+    shares = [
+        stage(
+            objects,
+            tmp_path / str(index),
+            Input("i", "s3://bucket/in/", "/opt/ml/input/i", share=Share(index, count)),
+        )
+        for index in range(count)
+    ]
     sizes = [len(share) for share in shares]
     assert sum(sizes) == len(set().union(*shares)) == files
     assert max(sizes) - min(sizes) <= 1
