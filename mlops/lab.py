@@ -48,7 +48,7 @@ class LabAssets:
         )
 
 
-def lab_assets(settings: Settings, dataset: Dataset) -> LabAssets:
+def lab_assets(settings: Settings, dataset: Dataset, step_code: Path = STEP_CODE) -> LabAssets:
     """Name everything that has to be in S3 before the lab's pipeline runs.
 
     Where the data file is not here its URI follows from the descriptor's checksum: a definition
@@ -60,10 +60,10 @@ def lab_assets(settings: Settings, dataset: Dataset) -> LabAssets:
     code = f"{dataset.names.pipeline}/code"
 
     def script(name: str) -> Asset:
-        file = STEP_CODE / name
+        file = step_code / name
         return Asset(settings.artifact_bucket, f"{code}/{checksum(file)}/{name}", file)
 
-    source = {name: STEP_CODE / name for name in _TRAINING_SOURCE}
+    source = {name: step_code / name for name in _TRAINING_SOURCE}
     archive = f"{code}/{source_checksum(source)}/{SOURCE_ARCHIVE}"
     return LabAssets(
         raw_data=_raw_data(settings, dataset),

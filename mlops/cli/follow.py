@@ -52,12 +52,13 @@ class Follower:
         logs = dict(answer["logs"])
         for data in events:
             name = data["name"]
-            if name not in ending or name in logs:
+            if name not in ending or any(_step_of(each) == name for each in logs):
                 self._start(data)
             if note := data.get("note"):
                 self.view.say(f"  {name} · {note}")
             if data["status"] in ENDED:
-                self._log(name, logs.pop(name, None))
+                for each in [each for each in logs if _step_of(each) == name]:
+                    self._log(each, logs.pop(each))
                 self._end(data)
         for name, log in logs.items():
             self._log(name, log)
@@ -69,12 +70,10 @@ class Follower:
             self._shown.add(data["name"])
             self.view.step_started(_line(data, ""))
 
-    def _log(self, name: str, log: dict[str, Any] | None) -> None:
-        if log is None:
-            return
+    def _log(self, name: str, log: dict[str, Any]) -> None:
         self.offsets[name] = log["offset"]
         *lines, self._tails[name] = (self._tails.get(name, "") + log["text"]).split("\n")
-        self._tell(name, lines)
+        self._tell(_step_of(name), lines)
 
     def _tell(self, name: str, lines: list[str]) -> None:
         # A carriage return redraws a line (progress bars do): what stands last is the line.
@@ -87,9 +86,15 @@ class Follower:
             self.view.step_logged(name, log)
 
     def _end(self, data: dict[str, Any]) -> None:
-        if tail := self._tails.pop(data["name"], ""):
-            self._tell(data["name"], [tail])
+        for each in [each for each in self._tails if _step_of(each) == data["name"]]:
+            if tail := self._tails.pop(each):
+                self._tell(data["name"], [tail])
         self.view.step_ended(_line(data, self._details.get(data["name"], "")))
+
+
+def _step_of(log: str) -> str:
+    """The step of a log: ``Train/attempt-2`` is one of Train's."""
+    return log.partition("/")[0]
 
 
 def _line(data: dict[str, Any], detail: str) -> StepLine:

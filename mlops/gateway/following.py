@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from mlops.ports import Event, ExecutionStatus, JsonObject, StateStore
+from mlops.execution.step_run import attempt_folder
+from mlops.ports import Event, ExecutionStatus, JsonObject, StateStore, StepRecord
 
 MAXIMUM_WAIT = 30.0  # seconds of one request
 MAXIMUM_LOG = 256 * 1024  # bytes of one log in one answer
@@ -36,8 +37,9 @@ class Follower:
         """What is new: events after `after`, and each step's log from its offset (bytes) on.
 
         Returns as soon as anything is new or the execution has ended, at the latest after `wait`
-        seconds. ``logs`` names only steps with new text. The status is read before the rest, so an
-        answer of an ended execution with neither events nor logs says that all has been told.
+        seconds. ``logs`` names only those with new text: ``Train``, and ``Train/attempt-2`` for a
+        later attempt, which has a log and an offset of its own. The status is read before the rest,
+        so an answer of an ended execution with neither events nor logs says that all has been told.
         """
         deadline = time.monotonic() + min(wait, MAXIMUM_WAIT)
         while True:
@@ -64,12 +66,24 @@ class Follower:
     def _read_logs(self, arn: str, offsets: Mapping[str, int]) -> JsonObject:
         found: JsonObject = {}
         for step in self._state.list_steps(arn):
-            if step.log is None:
-                continue
-            text, offset = read_from(self._store / step.log, offsets.get(step.name, 0))
-            if text:
-                found[step.name] = {"text": text, "offset": offset}
+            for name, log in _logs_of(step):
+                text, offset = read_from(self._store / log, offsets.get(name, 0))
+                if text:
+                    found[name] = {"text": text, "offset": offset}
         return found
+
+
+def _logs_of(step: StepRecord) -> Iterator[tuple[str, Path]]:
+    """The logs of a step's attempts under names of their own; the first goes by the step's."""
+    if step.log is None:
+        return
+    first = Path(step.log).parent
+    if step.attempts > 1:
+        first = first.parent
+    yield step.name, first / Path(step.log).name
+    for attempt in range(2, step.attempts + 1):
+        folder = attempt_folder(attempt)
+        yield f"{step.name}/{folder}", first / folder / Path(step.log).name
 
 
 def read_from(log: Path, offset: int) -> tuple[str, int]:

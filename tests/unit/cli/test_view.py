@@ -139,3 +139,25 @@ def test_the_moving_view_draws_a_bar_for_a_step_that_counts():
     assert "━" in output.getvalue()
     view.step_ended(StepLine("Train", "Training", "Succeeded", seconds=1.0))
     assert view.running == {}
+
+
+def test_a_retry_is_told_and_its_log_belongs_to_the_step(console, output):
+    client = ScriptedClient(
+        answer("Executing", [event(1, "Train", "Executing")]),
+        answer("Executing", [event(2, "Train", "Executing", note="attempt 2 of 5 in 4 s: lost")]),
+        answer(
+            "Succeeded",
+            [event(3, "Train", "Succeeded", seconds=2.0)],
+            **{"Train/attempt-2": ("again\ndetail: done\nlast", 23)},
+        ),
+        answer("Succeeded"),
+    )
+    assert Follower(PlainView(console, name_width=8)).follow(client, "x") == "Succeeded"
+    assert [line.rstrip() for line in output.getvalue().splitlines()] == [
+        "  Train     Training       …  executing",
+        "  Train · attempt 2 of 5 in 4 s: lost",
+        "    Train │ again",
+        "    Train │ last",
+        "  Train     Training       ✓     2.0 s  +0.0   done",
+    ]
+    assert client.asked[-1] == (3, {"Train/attempt-2": 23})

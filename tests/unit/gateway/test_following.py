@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -161,3 +162,19 @@ def test_a_large_log_comes_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_log_that_is_not_there_yet(tmp_path: Path) -> None:
     assert read_from(tmp_path / "none", 3) == ("", 3)
+
+
+def test_each_attempt_of_a_step_has_a_log_of_its_own(
+    follower: Follower, state: SqliteStateStore, tmp_path: Path
+) -> None:
+    (step,) = state.list_steps(ARN)
+    folder = tmp_path / "ETL" / "attempt-2"
+    folder.mkdir(parents=True)
+    (folder.parent / "log.txt").write_text("first\n")
+    (folder / "log.txt").write_text("second\n")
+    state.put_step(replace(step, attempts=2, log="ETL/attempt-2/log.txt"))
+    news = follower.follow(ARN, 0, {"ETL": 3}, 0)
+    assert news["logs"] == {
+        "ETL": {"text": "st\n", "offset": 6},
+        "ETL/attempt-2": {"text": "second\n", "offset": 7},
+    }
