@@ -28,7 +28,9 @@ def pipeline(*edges: str) -> PipelineDefinition:
     steps: list[dict[str, Any]] = []
     for edge in edges:
         name, *after = edge.split()
-        steps.append({"Name": name, "Type": "Model", "Arguments": {"Containers": []}, "DependsOn": after})
+        steps.append(
+            {"Name": name, "Type": "Model", "Arguments": {"Containers": []}, "DependsOn": after}
+        )
     return parse_definition(json.dumps({"Version": "2020-12-01", "Steps": steps}))
 
 
