@@ -34,6 +34,23 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/mlops-execution"
 IMAGE = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/mlops-endpoint-test:latest"
 LOCAL_IMAGE = "mlops-endpoint-test:local"
 
+COUNTING = """
+import os, time
+print("loading")
+count = 0
+
+def handler(event, context):
+    global count
+    count += 1
+    print("event", event)
+    time.sleep((event or {}).get("sleep", 0))
+    return {"count": count, "event": event, "pid": os.getpid(),
+            "left": context.get_remaining_time_in_millis(),
+            "arn": context.invoked_function_arn, "name": context.function_name,
+            "memory": context.memory_limit_in_mb, "id": context.aws_request_id}
+"""
+"""A handler that counts its invocations, and tells of itself."""
+
 
 def zipped(source: str) -> bytes:
     """A function's code: `source` as index.py."""

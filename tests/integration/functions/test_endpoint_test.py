@@ -30,6 +30,7 @@ class Aws(http.server.BaseHTTPRequestHandler):
     """GetObject and InvokeEndpoint; the endpoint's predictions are 5 too high."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     connections: set[Any] = set()  # noqa: RUF012 - of the one server there is
 
     def do_GET(self) -> None:
