@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlops.errors import RuntimeUnavailable
+from mlops.ports import JobSpec
 from mlops.runtimes.process_images import find_image
 from mlops.settings import ImageMapping, Settings
 
@@ -47,3 +48,22 @@ def test_a_folder_that_is_missing_is_named() -> None:
     settings = Settings(images=(ImageMapping("mine:*", "mine:local", "no-such-folder"),))
     with pytest.raises(RuntimeUnavailable, match="containers/no-such-folder"):
         find_image("mine:1", settings)
+
+
+def job(**command: tuple[str, ...]) -> JobSpec:
+    return JobSpec(name="j", image="i", folder=Path("/f"), log=Path("/l"), **command)
+
+
+def test_an_image_of_ours_runs_what_its_dockerfile_says() -> None:
+    image = find_image("1.dkr.ecr.x.amazonaws.com/mlops-endpoint-test:1", Settings())
+    assert image.command_line(job()) == ("bootstrap", "handler.handler")
+    assert image.command_line(job(arguments=("index.handler",))) == ("bootstrap", "index.handler")
+    assert image.command_line(job(command=("sh",), arguments=("-c", "x"))) == ("sh", "-c", "x")
+    assert image.command_line(job(command=("sh",))) == ("sh",)  # an ENTRYPOINT of one's own: no CMD
+    assert (image.path[0] / "bootstrap").is_file()
+
+
+def test_an_image_that_names_no_command_runs_what_the_job_says() -> None:
+    image = find_image("python:3.11", Settings())
+    assert image.command_line(job(arguments=("serve",))) == ("serve",)
+    assert image.command_line(job()) == ()
