@@ -68,9 +68,10 @@ class EventLoop:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
-        for task in asyncio.all_tasks(self._loop):
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
             task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         self._loop.close()
 
     def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
@@ -116,6 +117,8 @@ class HttpServer:
                 pass
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError, ValueError):
             pass  # the other side has gone, or does not speak HTTP
+        except asyncio.CancelledError:
+            pass  # closed from here; asyncio's streams would report a cancelled task as a failure
         finally:
             self._connections.discard(task)
             writer.close()
