@@ -10,10 +10,16 @@ from typing import Any
 
 import pytest
 
+from mlops.clock import SystemClock
 from mlops.errors import ServiceError
-from mlops.functions import pool, worker
+from mlops.functions import FunctionManager, pool, worker
+from mlops.runtimes.namespaces import Isolation, Namespaces
+from mlops.runtimes.process_runtime import ProcessRuntime
+from mlops.settings import Settings
+from mlops.stores.objects import FileObjectStore
+from mlops.stores.state import SqliteStateStore
 
-from .conftest import COUNTING, Functions
+from .conftest import COUNTING, IMAGE, ROLE, Functions
 
 
 @pytest.fixture
@@ -182,3 +188,25 @@ def test_the_time_an_invocation_costs(functions: Functions) -> None:
         functions.manager.invoke(request)
         times.append(time.monotonic() - began)
     assert sorted(times)[25] < 0.05
+
+
+def test_where_namespaces_are_refused(settings: Settings) -> None:
+    """In a plain container under the default seccomp profile: neither a zip nor an image needs
+    an /opt/ml of its own."""
+    settings.store.mkdir(parents=True)
+    state = SqliteStateStore(settings.store / "state.db")
+    runtime = ProcessRuntime(settings, namespaces=Namespaces(Isolation.NONE, "seccomp"))
+    objects = FileObjectStore(settings.store / "objects")
+    manager = FunctionManager(
+        objects, state, runtime, SystemClock(), settings, lambda: "http://127.0.0.1:9"
+    )
+    functions = Functions(manager, settings, runtime)
+    functions.create(COUNTING)
+    assert functions.invoke({}).payload["count"] == 1
+    assert functions.invoke({}).payload["count"] == 2
+    image = {"PackageType": "Image", "Code": {"ImageUri": IMAGE}}
+    manager.create_function({"FunctionName": "test", "Role": ROLE, **image})
+    assert functions.invoke({}, "test").payload["errorType"] == "EventProblem"
+    manager.close()
+    assert functions.servers() == []
+    state.close()
