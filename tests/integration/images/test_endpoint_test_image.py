@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import subprocess
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,3 +88,50 @@ def test_without_a_host_it_ends() -> None:
         check=False,
     )
     assert done.returncode != 0
+
+
+def test_by_hand_the_emulator_is_started_where_the_image_has_it(tmp_path: Path) -> None:
+    stand_in = tmp_path / "aws-lambda-rie"
+    stand_in.write_text('#!/bin/sh\necho emulate "$@"\n')
+    stand_in.chmod(0o755)
+    mount = f"{stand_in}:/usr/local/bin/aws-lambda-rie:ro"
+    done = subprocess.run(
+        ["docker", "run", "--rm", "--network=none", "-v", mount, IMAGE],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "emulate python3 -m awslambdaric handler.handler\n"
+
+
+def test_it_answers_under_the_official_emulator() -> None:
+    """AWS's runtime interface emulator is a binary that no package registry has."""
+    emulator = os.environ.get("AWS_LAMBDA_RIE")
+    if not emulator:
+        pytest.skip("AWS_LAMBDA_RIE names no aws-lambda-rie")
+    mount = f"{emulator}:/usr/local/bin/aws-lambda-rie:ro"
+    command = ["docker", "run", "-d", "--rm", "-v", mount, "-p", "127.0.0.1::8080", IMAGE]
+    container = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    try:
+        port = subprocess.run(
+            ["docker", "port", container, "8080"], capture_output=True, text=True, check=True
+        ).stdout.split()[0]
+        answer = invoke(port, b'{"a": 1}')
+    finally:
+        subprocess.run(["docker", "rm", "-f", container], capture_output=True, check=True)
+    assert answer["errorType"] == "EventProblem"
+    assert "endpoint_name must be a text" in answer["errorMessage"]
+
+
+def invoke(address: str, event: bytes) -> Any:
+    deadline = time.monotonic() + 20
+    while True:
+        connection = http.client.HTTPConnection(address, timeout=20)
+        try:
+            connection.request("POST", "/2015-03-31/functions/function/invocations", event)
+            return json.load(connection.getresponse())
+        except (ConnectionError, http.client.HTTPException):
+            assert time.monotonic() < deadline, "the emulator does not answer"
+            time.sleep(0.1)
+        finally:
+            connection.close()
