@@ -40,6 +40,7 @@ _CONFIGURABLE = (
 _UNSUPPORTED = {
     "CapacityProviderConfig": "functions run one invocation at a time",
     "CodeSigningConfigArn": "no signature can be checked here",
+    "DeadLetterConfig": "it keeps no events that fail",
     "DurableConfig": "it has no durable executions",
     "FileSystemConfigs": "it has no file systems to mount",
     "KMSKeyArn": "nothing is encrypted here",
@@ -61,6 +62,11 @@ def check_supported(request: JsonObject) -> None:
         value = request.get(name)
         if value and value != {"ApplyOn": "None"}:
             raise invalid(f"{name} is not supported by the local gateway: {reason}")
+    if request.get("ImageConfig", {}).get("WorkingDirectory"):
+        raise invalid(
+            "ImageConfig.WorkingDirectory is not supported by the local gateway: set WORKDIR in the "
+            "image's Dockerfile"
+        )
     timeout, memory = request.get("Timeout", 0), request.get("MemorySize", 0)
     for value, name, most in (
         (timeout, "timeout", MOST_SECONDS),

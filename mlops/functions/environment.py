@@ -60,9 +60,22 @@ def function_environment(
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
         "AWS_SESSION_TOKEN": "local",
+        **_logging(configuration),
     }
     if task_root is not None:
         variables["LAMBDA_TASK_ROOT"] = task_root
         variables["_HANDLER"] = str(configuration["Handler"])
         variables["AWS_EXECUTION_ENV"] = f"AWS_Lambda_{configuration['Runtime']}"
+    return variables
+
+
+def _logging(configuration: Mapping[str, object]) -> dict[str, str]:
+    """How the runtime client writes what the handler logs."""
+    logging = configuration.get("LoggingConfig")
+    told = logging if isinstance(logging, Mapping) else {}
+    variables = {}
+    if told.get("LogFormat") == "JSON":
+        variables["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
+    if "ApplicationLogLevel" in told:
+        variables["AWS_LAMBDA_LOG_LEVEL"] = str(told["ApplicationLogLevel"])
     return variables

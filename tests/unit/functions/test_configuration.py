@@ -64,6 +64,8 @@ def test_empty_values_ask_for_nothing() -> None:
     [
         ({"Layers": ["arn"]}, "Layers is not supported by the local gateway"),
         ({"Publish": True}, "keeps no versions"),
+        ({"DeadLetterConfig": {"TargetArn": "arn"}}, "DeadLetterConfig is not supported"),
+        ({"ImageConfig": {"WorkingDirectory": "/x"}}, "ImageConfig.WorkingDirectory is not"),
         ({"Timeout": 901}, "'timeout' failed to satisfy constraint.*less than or equal to 900"),
         ({"MemorySize": 10241}, "'memorySize' failed.*less than or equal to 10240"),
         ({"Environment": {"Variables": {"AWS_REGION": "x"}}}, "reserved keys.*AWS_REGION"),
@@ -139,3 +141,10 @@ def test_the_variables_that_lambda_sets() -> None:
         "TZ": "Europe/Berlin",
     }
     assert expected.items() <= variables.items()
+
+
+def test_the_variables_for_logs_in_json() -> None:
+    logging = {"LoggingConfig": {"LogFormat": "JSON", "ApplicationLogLevel": "DEBUG"}}
+    variables = plan_of(AS_IMAGE | logging, {"ImageUri": IMAGE}).spec.environment
+    assert variables["AWS_LAMBDA_LOG_FORMAT"] == "JSON"
+    assert variables["AWS_LAMBDA_LOG_LEVEL"] == "DEBUG"
