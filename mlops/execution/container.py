@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
+from mlops.errors import ExitStatusLost
 from mlops.execution.inputs import Input, InputStager
 from mlops.execution.opt_ml import BASE
 from mlops.execution.outputs import FolderSync
 from mlops.execution.step_run import StepRun
 from mlops.execution.stopping import STOP_GRACE_SECONDS, TIME_LIMIT_GRACE_SECONDS, StepStopped
+from mlops.job_outcome import kept_outcome
 from mlops.ports import JobOutcome, JobSpec, Mount, Peers, RunningJob
 
 LONGEST_MESSAGE_BYTES = 64 * 1024
@@ -88,6 +90,8 @@ class Container:
         self.folder = self._root / "ml"
         self.log = self._root / run.log.name
         self._scratch = self._root / "inputs"
+        self._outcome = self._root / "outcome.json"
+        self._started = self._root / "started"
         self.syncs = tuple(
             FolderSync(run.parts.objects, self.place(target), self.folder, uri)
             for target, uri in plan.synced
@@ -100,12 +104,42 @@ class Container:
     def run(self) -> ContainerEnd:
         """Fill the folder and run the container to its end."""
         try:
+            found = self.find()
+            if found is not None:
+                return taken_up(self._run, found, self._plan.maximum_seconds, self.syncs)
             mounts = self.prepare()
             return run_to_end(
                 self._run, lambda: self.start(mounts), self._plan.maximum_seconds, self.syncs
             )
         finally:
             self.tidy()
+
+    @property
+    def name(self) -> str:
+        """The container's, for the runtime."""
+        name = self._plan.name
+        return name if self._peers is None else f"{name}-{self._peers.host}"
+
+    def find(self) -> RunningJob | None:
+        """What an earlier gateway left of it, to be waited for; None where it never started.
+
+        Raises:
+            ExitStatusLost: it had started, and nothing tells what became of it.
+        """
+        if self._run.past is None:
+            return None
+        job = self._run.past.jobs.get(self.name)
+        if job is not None:
+            return job
+        outcome = kept_outcome(self._outcome)
+        if outcome is not None:
+            return EndedJob(outcome)
+        if self._started.exists():
+            raise ExitStatusLost(
+                f"Job {self.name} ran when its gateway was killed, and its exit status is lost",
+                next_step=f"`mlops executions resume {self._run.execution.id}` runs the step again",
+            )
+        return None
 
     def tidy(self) -> None:
         """Remove what was only needed while it ran."""
@@ -147,10 +181,14 @@ class Container:
         What cannot be removed stays: the job has succeeded, and `mlops clean` sees it again.
         """
         shutil.rmtree(self.folder, onerror=_unlock_and_retry)
+        for file in (self._started, self._outcome):
+            file.unlink(missing_ok=True)
 
     def prepare(self) -> tuple[Mount, ...]:
         """Fill the folder; the mounts that go with it."""
         plan = self._plan
+        if self._run.past is not None and self._root.exists():
+            shutil.rmtree(self._root)  # what an earlier gateway had filled of it
         self._root.parent.mkdir(parents=True, exist_ok=True)
         outputs = (str(self.place(path).relative_to(self.folder)) for path in plan.outputs)
         files = (name.rpartition("/")[0] for name in plan.files)
@@ -168,9 +206,9 @@ class Container:
     def start(self, mounts: tuple[Mount, ...]) -> RunningJob:
         """Start the container."""
         plan, run = self._plan, self._run
-        return run.parts.runtime.start(
+        job = run.parts.runtime.start(
             JobSpec(
-                name=plan.name if self._peers is None else f"{plan.name}-{self._peers.host}",
+                name=self.name,
                 image=plan.image,
                 folder=self.folder,
                 log=self.log,
@@ -180,8 +218,24 @@ class Container:
                 mounts=mounts,
                 labels=run.labels,
                 peers=self._peers,
+                outcome=self._outcome,
             )
         )
+        self._started.touch()
+        return job
+
+
+@dataclass(frozen=True, slots=True)
+class EndedJob:
+    """Implements `ports.RunningJob` for one that has ended and been cleared away."""
+
+    outcome: JobOutcome
+
+    def wait(self, timeout: float | None = None) -> JobOutcome | None:
+        return self.outcome
+
+    def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> None:
+        """There is nothing left to stop."""
 
 
 def run_to_end(
@@ -199,16 +253,41 @@ def run_to_end(
     if run.stop.requested:
         raise StepStopped("The step was stopped before its job started")
     started_at, started = clock.now(), clock.monotonic()
-    job = start()
-    try:
-        run.stop.attach(job)
-        outcome, timed_out = _wait(run, job, started + maximum_seconds, syncs)
-    except BaseException:
-        job.stop(0.0)  # whatever went wrong here, no container stays behind
-        raise
+    outcome, timed_out = _seen_to_its_end(run, start(), started + maximum_seconds, syncs)
     measured = outcome.process_seconds
     seconds = clock.monotonic() - started if measured is None else measured
     return ContainerEnd(outcome, timed_out, started_at, clock.now(), seconds)
+
+
+def taken_up(
+    run: StepRun, job: RunningJob, maximum_seconds: int, syncs: Sequence[FolderSync]
+) -> ContainerEnd:
+    """See a job to its end that an earlier gateway started; its time has run on meanwhile."""
+    if run.past is None:
+        raise AssertionError(f"the step {run.step.name} has no past to take up")
+    clock, started_at = run.parts.clock, run.past.record.started_at
+    already = (clock.now() - started_at).total_seconds()
+    deadline = clock.monotonic() + maximum_seconds - already
+    outcome, timed_out = _seen_to_its_end(run, job, deadline, syncs)
+    seconds = outcome.process_seconds
+    if seconds is not None and seconds < maximum_seconds:
+        timed_out = False  # it had ended by itself, in time, while there was no gateway
+    ended_at = clock.now()
+    wall = (ended_at - started_at).total_seconds()
+    return ContainerEnd(
+        outcome, timed_out, started_at, ended_at, wall if seconds is None else seconds
+    )
+
+
+def _seen_to_its_end(
+    run: StepRun, job: RunningJob, deadline: float, syncs: Sequence[FolderSync]
+) -> tuple[JobOutcome, bool]:
+    try:
+        run.stop.attach(job)
+        return _wait(run, job, deadline, syncs)
+    except BaseException:
+        job.stop(0.0)  # whatever went wrong here, no container stays behind
+        raise
 
 
 def _wait(

@@ -11,7 +11,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlops.execution.container import Container, ContainerEnd, ContainerPlan, run_to_end
+from mlops.errors import ExitStatusLost
+from mlops.execution.container import Container, ContainerEnd, ContainerPlan, run_to_end, taken_up
 from mlops.execution.failures import StepFailure
 from mlops.execution.host_logs import merged_logs
 from mlops.execution.job_group import JobGroup
@@ -58,18 +59,37 @@ class ContainerGroup:
     def run(self) -> ContainerEnd:
         """Fill the folders and run the containers to the end of all."""
         logs = {host: each.log for host, each in self._members.items()}
+        syncs = [sync for each in self._members.values() for sync in each.syncs]
         try:
+            found = self._find()
+            if found is not None:
+                self._run.log.unlink(missing_ok=True)  # it is put together anew
+                with merged_logs(logs, self._run.log):
+                    return taken_up(self._run, found, self.maximum_seconds, syncs)
             mounts = {host: each.prepare() for host, each in self._members.items()}
             with merged_logs(logs, self._run.log):
                 return run_to_end(
-                    self._run,
-                    lambda: self._start(mounts),
-                    self.maximum_seconds,
-                    [sync for each in self._members.values() for sync in each.syncs],
+                    self._run, lambda: self._start(mounts), self.maximum_seconds, syncs
                 )
         finally:
             for each in self._members.values():
                 each.tidy()
+
+    def _find(self) -> JobGroup | None:
+        """What an earlier gateway left of the job; None where nothing of it had started."""
+        found = {host: each.find() for host, each in self._members.items()}
+        jobs = {host: job for host, job in found.items() if job is not None}
+        if not jobs:
+            return None
+        if len(jobs) < len(found):
+            JobGroup(jobs).stop(0.0)
+            raise ExitStatusLost(
+                f"The gateway was killed when {len(jobs)} of the {len(found)} instances of job "
+                f"{self._first.name} had been started",
+                next_step=f"`mlops executions resume {self._run.execution.id}` runs the step again",
+            )
+        self._group = JobGroup(jobs)
+        return self._group
 
     def _start(self, mounts: Mapping[str, tuple[Mount, ...]]) -> JobGroup:
         jobs: dict[str, RunningJob] = {}

@@ -8,7 +8,8 @@ person's wish to stop. The driver sleeps on the inbox; nothing polls.
            → start the threads of the steps that became ready
 
 What is started has been written first, so a gateway that dies at any moment leaves a record of
-everything that may have run (``recovery``).
+everything that may have run; a later gateway's driver begins with that ``History`` and takes up
+what still runs.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from mlops.definition import ParameterValue, PipelineDefinition, Step, StepType
-from mlops.engine import ExecutionState, Retry, exception_type, next_retry
+from mlops.engine import ExecutionState, Retry, exception_type, next_retry, replay
 from mlops.errors import MlopsError
 from mlops.execution.failures import reason_for
 from mlops.execution.journal import STEP, Change, Journal, step_event
 from mlops.execution.names import new_job_name
+from mlops.execution.resuming import NEW, History, Past
 from mlops.execution.scope import ExecutionScope, execution_variables
 from mlops.execution.step_run import Announcement, Parts, StepExecutor, StepResult, StepRun
-from mlops.execution.steps import EXECUTORS, NAMED_JOBS
+from mlops.execution.steps import EXECUTORS, NAMED_JOBS, REPEATABLE
 from mlops.execution.stopping import StepStopped, StopSignal
 from mlops.log_tail import last_lines
 from mlops.ports import ExecutionRecord, ExecutionStatus, JsonObject, StepRecord, StepStatus
@@ -44,6 +46,7 @@ _logger = logging.getLogger(__name__)
 class _Announced:
     step: str
     announcement: Announcement
+    written: threading.Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class _Ended:
     result: StepResult
     at: datetime
     monotonic: float
+    written: threading.Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +106,31 @@ class Driver:
         parts: Parts,
         journal: Journal,
         on_end: Callable[[Driver], None],
+        history: History = NEW,
         executors: Mapping[StepType, StepExecutor] = EXECUTORS,
     ) -> None:
+        """Raises:
+        UsageError: ``max_parallel_steps`` is below 1.
+        ImpossibleMove: the history is none of this definition.
+        """
         self.execution = execution
         self.ended = threading.Event()
         self._parts = parts
         self._journal = journal
         self._on_end = on_end
         self._executors = executors
-        self._state = ExecutionState(definition, max_parallel_steps=execution.max_parallel_steps)
-        self._outputs: dict[str, JsonObject] = {}
+        self._definition = definition
+        self._history = history
+        self._state = ExecutionState(
+            definition,
+            max_parallel_steps=execution.max_parallel_steps,
+            selection=history.selection(execution),
+        )
+        replay(self._state, history.past(definition), stopping=history.stopping)
+        self._next_position = history.next_position
+        self._outputs: dict[str, JsonObject] = {
+            step.name: step.outputs for step in history.steps if step.status is StepStatus.SUCCEEDED
+        }
         self._scope = ExecutionScope(
             parameters, execution_variables(execution), self._outputs, parts.objects
         )
@@ -120,6 +139,7 @@ class Driver:
         self._threads: list[threading.Thread] = []
         self._turn = _Turn()
         self._deaf = threading.Event()
+        self._broken = threading.Event()
         self._abandoned = threading.Event()
 
     # --- called by the manager, from any thread ---
@@ -133,9 +153,7 @@ class Driver:
         """Stop the execution; returns when its record says Stopping (or it has ended)."""
         written = threading.Event()
         self._inbox.put(_StopRequested(written))
-        # Either the driver had stopped listening before, or its last look is still to come.
-        if not self._deaf.is_set():
-            written.wait()
+        self._wait_for(written)
 
     def abandon(self) -> None:
         """Do not try again and again to write the end to a store that refuses it."""
@@ -148,6 +166,7 @@ class Driver:
             self._drive()
         except BaseException as error:
             _logger.exception("the driver of execution %s failed", self.execution.id)
+            self._broken.set()
             self._stop_listening()
             self._give_up(error)
         finally:
@@ -159,11 +178,17 @@ class Driver:
 
     def _stop_listening(self) -> None:
         self._deaf.set()
+        for event in self._turn.to_acknowledge:
+            event.set()  # what could not be written is not waited for
         for message in self._take_what_is_there():
-            if isinstance(message, _StopRequested):
+            if not isinstance(message, _Retrying):
                 message.written.set()
 
     def _drive(self) -> None:
+        for record in self._history.steps:
+            if not record.status.ended:
+                self._take_up(record, self._turn)
+        self._turn.stop = self._history.stopping
         self._carry_out(self._finish_turn())
         while not self._state.ended:
             for message in self._take_messages():
@@ -200,6 +225,7 @@ class Driver:
         )
         event = step_event(running.record, self._parts.clock.now(), note=said.note)
         turn.change.put_step(running.record, event if said.note else None)
+        turn.to_acknowledge.append(message.written)
 
     def _take_retry(self, message: _Retrying, turn: _Turn) -> None:
         run = message.run
@@ -240,6 +266,7 @@ class Driver:
         event = step_event(record, message.at, detail=result.detail, log_tail=tail)
         turn.change.put_step(record, event)
         del self._running[message.step]
+        turn.to_acknowledge.append(message.written)
         self._tell_engine(record, result)
 
     def _tell_engine(self, record: StepRecord, result: StepResult) -> None:
@@ -286,32 +313,61 @@ class Driver:
     def _begin(self, step: Step, turn: _Turn) -> None:
         now = self._parts.clock.now()
         job_name = new_job_name(self.execution.id, step.name)
-        run = StepRun(
-            execution=self.execution,
-            step=step,
-            scope=self._scope.with_job(job_name, now),
-            parts=self._parts,
-            job_name=job_name,
-            stop=StopSignal(),
-            announce=lambda said: self._inbox.put(_Announced(step.name, said)),
-        )
+        run = self._step_run(step, job_name, now, self._history.attempts.get(step.name, 0) + 1)
         record = StepRecord(
             execution_arn=self.execution.arn,
             name=step.name,
             type=str(step.type),
             status=StepStatus.EXECUTING,
             started_at=now,
-            position=len(self._threads) + len(turn.to_launch),
+            position=self._next_position,
+            attempts=run.attempt,
             job_name=job_name if step.type in NAMED_JOBS else None,
             log=str(run.log.relative_to(self._parts.settings.store)),
         )
-        thread = threading.Thread(
-            target=self._execute, args=(run,), name=f"step {step.name}", daemon=True
-        )
-        running = _Running(run, record, self._parts.clock.monotonic(), thread)
-        self._running[step.name] = running
-        turn.to_launch.append(running)
+        self._next_position += 1
+        self._launch(run, record, self._parts.clock.monotonic(), turn)
         turn.change.put_step(record, step_event(record, now))
+
+    def _take_up(self, record: StepRecord, turn: _Turn) -> None:
+        """Go on with a step that was running when an earlier gateway was killed."""
+        clock, step = self._parts.clock, self._definition.step(record.name)
+        job_name = record.job_name or new_job_name(self.execution.id, step.name)
+        run = self._step_run(step, job_name, record.started_at, record.attempts)
+        if record.outputs:  # nothing of its job had been done before it was announced
+            run = replace(run, past=Past(record, self._history.jobs.get(record.name, {})))
+        since = clock.monotonic() - (clock.now() - record.started_at).total_seconds()
+        self._launch(run, record, since, turn, taken_up=True)
+        event = step_event(record, clock.now(), note="taken up again by a new gateway")
+        turn.change.put_step(record, event)
+
+    def _step_run(self, step: Step, job_name: str, now: datetime, attempt: int) -> StepRun:
+        return StepRun(
+            execution=self.execution,
+            step=step,
+            scope=self._scope.with_job(job_name, now),
+            parts=self._parts,
+            job_name=job_name,
+            stop=StopSignal(),
+            announce=lambda said: self._announce(step.name, said),
+            attempt=attempt,
+        )
+
+    def _launch(
+        self,
+        run: StepRun,
+        record: StepRecord,
+        started: float,
+        turn: _Turn,
+        *,
+        taken_up: bool = False,
+    ) -> None:
+        thread = threading.Thread(
+            target=self._execute, args=(run, taken_up), name=f"step {run.step.name}", daemon=True
+        )
+        running = _Running(run, record, started, thread)
+        self._running[run.step.name] = running
+        turn.to_launch.append(running)
 
     def _carry_out(self, turn: _Turn) -> None:
         self._journal.write(self.execution.arn, turn.change)
@@ -342,11 +398,27 @@ class Driver:
 
     # --- a step's own thread ---
 
-    def _execute(self, run: StepRun) -> None:
-        clock = self._parts.clock
-        run, result = self._attempts(run)
-        self._inbox.put(_Ended(run.step.name, result, clock.now(), clock.monotonic()))
-        self._tidy(run)
+    def _announce(self, step: str, announcement: Announcement) -> None:
+        """Returns when it is on disk: a job that starts has a record that it can be found by."""
+        written = threading.Event()
+        self._inbox.put(_Announced(step, announcement, written))
+        self._wait_for(written)
+
+    def _wait_for(self, written: threading.Event) -> None:
+        # Either the driver had stopped listening before, or its last look is still to come.
+        if not self._deaf.is_set():
+            written.wait()
+
+    def _execute(self, run: StepRun, taken_up: bool) -> None:
+        clock, written = self._parts.clock, threading.Event()
+        if taken_up and run.past is None and run.step.type not in REPEATABLE:
+            result = _cut_off(run)
+        else:
+            run, result = self._attempts(run)
+        self._inbox.put(_Ended(run.step.name, result, clock.now(), clock.monotonic(), written))
+        self._wait_for(written)
+        if not self._broken.is_set():  # the end may not be on disk
+            self._tidy(run)
 
     def _attempts(self, run: StepRun) -> tuple[StepRun, StepResult]:
         """Try until the step ends or its retry policies do; the last attempt and its result."""
@@ -380,7 +452,8 @@ class Driver:
             run,
             job_name=job_name,
             scope=self._scope.with_job(job_name, self._parts.clock.now()),
-            attempt=retry.attempt,
+            attempt=run.attempt + 1,
+            past=None,
             afterwards=[],
         )
 
@@ -430,6 +503,18 @@ class Driver:
             if self._abandoned.wait(pause):
                 return  # the next gateway records it: to it the execution is unfinished
             pause = min(2 * pause, LONGEST_RETRY_SECONDS)
+
+
+def _cut_off(run: StepRun) -> StepResult:
+    """The end of a step of which nobody knows whether it was carried out: not twice, then."""
+    return StepResult(
+        status=StepStatus.FAILED,
+        failure_reason=(
+            f"InternalServerError: The gateway was killed while this {run.step.type} step ran: "
+            "what became of it is not known. See whether it was carried out; "
+            f"`mlops executions resume {run.execution.id}` carries it out again."
+        ),
+    )
 
 
 def _failed(run: StepRun, error: BaseException) -> StepResult:

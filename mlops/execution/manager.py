@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
+from typing import TypeAlias
 
 from mlops.definition import bind_parameters, parse_definition
 from mlops.engine import ExecutionState
@@ -11,13 +14,14 @@ from mlops.errors import GatewayUnavailable, MlopsError, ServiceError
 from mlops.execution.caching import StoredStepCache
 from mlops.execution.callbacks import Callbacks
 from mlops.execution.driver import Driver
-from mlops.execution.journal import Journal
+from mlops.execution.journal import Change, Journal
 from mlops.execution.names import display_name as default_display_name
 from mlops.execution.names import execution_arn, new_execution_id
 from mlops.execution.outputs import SYNC_SECONDS
-from mlops.execution.recovery import Leftovers, abandoned
+from mlops.execution.recovery import abandoned
 from mlops.execution.reserve import DiskReserve
-from mlops.execution.step_run import STORE_LABEL, Parts
+from mlops.execution.resuming import History, of_interrupted, of_retried
+from mlops.execution.step_run import EXECUTION_LABEL, STEP_LABEL, STORE_LABEL, Parts
 from mlops.execution.stopping import STOP_GRACE_SECONDS, StopSignal
 from mlops.ports import (
     Clock,
@@ -31,11 +35,16 @@ from mlops.ports import (
     ObjectStore,
     PipelineRecord,
     QueueHost,
+    RunningJob,
     StateStore,
 )
 from mlops.settings import Settings
 
 CLOSE_SECONDS = STOP_GRACE_SECONDS + 20.0
+
+FoundByStep: TypeAlias = dict[str, dict[str, dict[str, RunningJob]]]
+
+_logger = logging.getLogger(__name__)
 
 
 class ExecutionManager:
@@ -86,6 +95,9 @@ class ExecutionManager:
         self._admission = threading.Lock()
         self._lock = threading.Lock()
         self._drivers: dict[str, Driver] = {}
+        self._recovering: set[str] = set()
+        self._recovered = threading.Event()
+        self._recovered.set()
         self._closed = False
 
     # --- starting and stopping ---
@@ -142,11 +154,7 @@ class ExecutionManager:
     def _admit(self, execution: ExecutionRecord, driver: Driver) -> ExecutionRecord:
         # A lock of its own: journal and follow() meet the others in another order.
         with self._admission:
-            if self._closed:
-                raise GatewayUnavailable(
-                    "The gateway is closing and starts no more executions",
-                    next_step="run the command again: it starts a new gateway",
-                )
+            self._check_open()
             token = execution.client_request_token
             if token is not None:
                 before = self._state.find_execution_by_token(execution.pipeline_name, token)
@@ -158,50 +166,154 @@ class ExecutionManager:
         driver.start()
         return execution
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise GatewayUnavailable(
+                "The gateway is closing and starts no more executions",
+                next_step="run the command again: it starts a new gateway",
+            )
+
     def stop(self, arn: str) -> ExecutionRecord:
         """Stop an execution; returns once its record says Stopping. No effect on an ended one.
 
         Raises:
             ServiceError: there is no such execution.
         """
+        self._wait_until_taken_up(arn)
         driver = self._driver(arn)
         if driver is not None:
             driver.request_stop()
         return self._record(arn)
 
-    def recover(self) -> Sequence[ExecutionRecord]:
-        """Record the executions that a dead gateway left unfinished, and end what they left.
+    def _wait_until_taken_up(self, arn: str, timeout: float | None = None) -> bool:
+        """Wait while an execution of an earlier gateway is being found; whether that is over."""
+        with self._lock:
+            recovering = arn in self._recovering
+        return not recovering or self._recovered.wait(timeout)
 
-        To be called once, before anything is started.
+    def retry(
+        self,
+        arn: str,
+        *,
+        max_parallel_steps: int | None = None,
+        client_request_token: str | None = None,
+    ) -> ExecutionRecord:
+        """Go on with an execution that has failed or was stopped: what succeeded is not repeated.
+
+        The same `client_request_token` again changes nothing more. `max_parallel_steps` replaces
+        the execution's own.
+
+        Raises:
+            ServiceError: there is no such execution, it runs, or it has succeeded.
+            UsageError: `max_parallel_steps` is below 1.
+            GatewayUnavailable: this manager is closing.
+            MlopsError: what its jobs may have left running cannot be ended.
         """
-        unfinished = [
-            execution
-            for execution in self._state.unfinished_executions()
-            if self._driver(execution.arn) is None
-        ]
-        leftovers = self._remove_leftovers()
-        for execution in unfinished:
-            steps = self._state.list_steps(execution.arn)
-            mine = Leftovers(
-                [name for name in leftovers.removed if f"-{execution.id}-" in name],
-                leftovers.problem,
+        with self._admission:
+            self._check_open()
+            old = self._record(arn)
+            if client_request_token is not None and old.retry_token == client_request_token:
+                return old
+            _check_can_be_retried(old)
+            execution = replace(
+                old,
+                status=ExecutionStatus.EXECUTING,
+                failure_reason=None,
+                last_modified_at=self._clock.now(),
+                retry_token=client_request_token,
+                max_parallel_steps=max_parallel_steps or old.max_parallel_steps,
             )
-            change = abandoned(execution, steps, mine, self._clock.now())
-            self._journal.write(execution.arn, change)
-        return [self._record(execution.arn) for execution in unfinished]
+            driver = self._driver_of(execution, of_retried(self._state.list_steps(arn)))
+            self._end_jobs_of(execution.id)
+            change = Change()
+            change.put_execution(execution)
+            self._journal.write(arn, change)
+            with self._lock:
+                self._drivers[arn] = driver
+        driver.start()
+        return execution
 
-    def _remove_leftovers(self) -> Leftovers:
-        runtime = self._parts.runtime
+    def recover(self) -> Sequence[ExecutionRecord]:
+        """Take up the executions that a dead gateway left unfinished, in the background.
+
+        To be called once, before anything is started. Returns at once, with those executions.
+        """
+        unfinished = self._state.unfinished_executions()
+        with self._lock:
+            self._recovering.update(execution.arn for execution in unfinished)
+            self._recovered.clear()
+        threading.Thread(
+            target=self._take_up_all, args=(unfinished,), name="recovery", daemon=True
+        ).start()
+        return unfinished
+
+    def _take_up_all(self, unfinished: Sequence[ExecutionRecord]) -> None:
+        found: FoundByStep | MlopsError
         try:
-            return Leftovers(runtime.remove_leftovers({STORE_LABEL: self._parts.store_label}))
+            found = self._found_jobs({execution.id for execution in unfinished})
         except MlopsError as error:
-            # The executions are recorded all the same, and their reason says what may still run.
-            return Leftovers(problem=str(error))
+            _logger.exception("the jobs of an earlier gateway cannot be looked for")
+            found = error
+        try:
+            for execution in unfinished:
+                self._take_up(execution, found)
+        finally:
+            with self._lock:
+                self._recovering.clear()
+            self._recovered.set()
+            self._notify()
+
+    def _take_up(self, execution: ExecutionRecord, found: FoundByStep | MlopsError) -> None:
+        steps = self._state.list_steps(execution.arn)
+        try:
+            if isinstance(found, MlopsError):
+                raise found
+            events = self._state.events_after(execution.arn, 0)
+            jobs = found.get(execution.id, {})
+            driver = self._driver_of(execution, of_interrupted(execution, steps, events, jobs))
+        except MlopsError as error:
+            _logger.exception("execution %s cannot be taken up again", execution.id)
+            change = abandoned(execution, steps, str(error), self._clock.now())
+            self._journal.write(execution.arn, change)
+            return
+        with self._lock:
+            self._drivers[execution.arn] = driver
+            self._recovering.discard(execution.arn)
+        driver.start()
+
+    def _found_jobs(self, unfinished: Set[str]) -> FoundByStep:
+        """The jobs of unfinished executions, by execution, step and name; others are ended."""
+        runtime, mine = self._parts.runtime, {STORE_LABEL: self._parts.store_label}
+        if not unfinished:
+            runtime.remove_leftovers(mine)
+            return {}
+        found: FoundByStep = {}
+        for job in runtime.find_jobs(mine):
+            execution_id = job.labels.get(EXECUTION_LABEL, "")
+            if execution_id in unfinished:
+                steps = found.setdefault(execution_id, {})
+                steps.setdefault(job.labels[STEP_LABEL], {})[job.name] = job.job
+            else:
+                runtime.remove_leftovers({**mine, EXECUTION_LABEL: execution_id})
+        return found
+
+    def _end_jobs_of(self, execution_id: str) -> None:
+        """No job of an earlier start may still run when a step is run anew."""
+        label = self._parts.store_label
+        self._parts.runtime.remove_leftovers({STORE_LABEL: label, EXECUTION_LABEL: execution_id})
+
+    def _driver_of(self, execution: ExecutionRecord, history: History) -> Driver:
+        """The driver of an execution that is recorded already."""
+        definition = parse_definition(execution.definition)
+        bound = bind_parameters(definition, execution.parameters)
+        parts, journal = self._parts, self._journal
+        return Driver(execution, definition, bound, parts, journal, self._forget, history)
 
     def close(self) -> None:
         """Stop every execution, wait until each is recorded, and start no more."""
         with self._admission:
             self._closed = True
+        self._recovered.wait(CLOSE_SECONDS)
         with self._lock:
             drivers = list(self._drivers.values())
         for driver in drivers:
@@ -215,7 +327,7 @@ class ExecutionManager:
     def active(self) -> int:
         """How many executions run now."""
         with self._lock:
-            return len(self._drivers)
+            return len(self._drivers) + len(self._recovering)
 
     def wait(self, arn: str, timeout: float | None = None) -> ExecutionRecord | None:
         """The record of an execution once it has ended; None after `timeout` seconds.
@@ -223,6 +335,8 @@ class ExecutionManager:
         Raises:
             ServiceError: there is no such execution.
         """
+        if not self._wait_until_taken_up(arn, timeout):
+            return None
         driver = self._driver(arn)
         if driver is not None and not driver.ended.wait(timeout):
             return None
@@ -237,7 +351,7 @@ class ExecutionManager:
 
         def something_new() -> bool:
             nonlocal events
-            ended = self._driver(arn) is None  # asked first: its last event is written before
+            ended = not self._runs(arn)  # asked first: its last event is written before
             events = self._state.events_after(arn, after)
             return bool(events) or ended
 
@@ -250,6 +364,10 @@ class ExecutionManager:
     def _driver(self, arn: str) -> Driver | None:
         with self._lock:
             return self._drivers.get(arn)
+
+    def _runs(self, arn: str) -> bool:
+        with self._lock:
+            return arn in self._drivers or arn in self._recovering
 
     def _record(self, arn: str) -> ExecutionRecord:
         record = self._state.get_execution(arn)
@@ -267,3 +385,18 @@ class ExecutionManager:
     def _notify(self) -> None:
         with self._changed:
             self._changed.notify_all()
+
+
+def _check_can_be_retried(execution: ExecutionRecord) -> None:
+    if not execution.status.ended:
+        raise ServiceError(
+            "ConflictException",
+            f"Pipeline execution {execution.arn} is {execution.status}: only an execution that has "
+            "failed or was stopped can be retried.",
+        )
+    if execution.status is ExecutionStatus.SUCCEEDED:
+        raise ServiceError(
+            "ValidationException",
+            f"Pipeline execution {execution.arn} has succeeded: only an execution that has failed "
+            "or was stopped can be retried.",
+        )

@@ -42,9 +42,12 @@ def new_job_name(execution_id: str, step: str) -> str:
     return f"pipelines-{execution_id}-{part}-{_random(_MIXED, 10)}"
 
 
-def with_custom_prefix(prefix: str) -> str:
-    """A name that starts with the prefix that a step brings (SDK: ``use_custom_job_prefix``)."""
-    return f"{prefix[:52].rstrip('-')}-{_random(_MIXED, 10)}"
+def with_custom_prefix(prefix: str, job_name: str) -> str:
+    """A name that starts with the prefix that a step brings (SDK: ``use_custom_job_prefix``).
+
+    It ends as `job_name` does, so that the same attempt at a step gives it the same name.
+    """
+    return f"{prefix[:52].rstrip('-')}-{job_name[-10:]}"
 
 
 def job_arn(pipeline_arn: str, kind: str, name: str) -> str:

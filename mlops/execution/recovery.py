@@ -1,42 +1,31 @@
-"""What becomes of executions whose gateway died: pure.
+"""What becomes of executions whose gateway died and that cannot be taken up again: pure.
 
-Their jobs cannot be taken up again (the threads that knew them are gone), so they are ended and
-recorded. Resuming them from the last step that succeeded will be another plan beside this one.
+Mostly they can (``resuming``). Where the runtime does not answer any more, or the records are none
+that this version understands, they are ended and recorded, and can be retried by hand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from mlops.execution.journal import Change, step_event
 from mlops.ports import ExecutionRecord, ExecutionStatus, StepRecord, StepStatus
 
 _CAUSE = "The gateway ended while this ran: it was killed, or the machine went down."
-_NEXT = "Start the pipeline again."
-
-
-@dataclass(frozen=True, slots=True)
-class Leftovers:
-    """What the dead gateway's jobs left running, and what became of it."""
-
-    removed: Sequence[str] = ()
-    problem: str | None = None
-
-    def sentence(self) -> str:
-        if self.problem is not None:
-            return f" What its jobs left running could not be ended: {self.problem}"
-        return f" Its job {', '.join(self.removed)} was ended." if self.removed else ""
 
 
 def abandoned(
     execution: ExecutionRecord,
     steps: Sequence[StepRecord],
-    leftovers: Leftovers,
+    problem: str,
     now: datetime,
 ) -> Change:
-    """The records of an interrupted execution: Failed, or Stopped where that was asked for."""
+    """The records of an interrupted execution: Failed, or Stopped where that was asked for.
+
+    `problem` says why it cannot be taken up.
+    """
     stopping = execution.status is ExecutionStatus.STOPPING
     change = Change()
     for step in steps:
@@ -48,7 +37,10 @@ def abandoned(
                 failure_reason=None if stopping else f"InternalServerError: {_CAUSE}",
             )
             change.put_step(record, step_event(record, now))
-    reason = f"{_CAUSE}{leftovers.sentence()} {_NEXT}"
+    reason = (
+        f"{_CAUSE} It could not be taken up again: {problem} "
+        f"`mlops executions resume {execution.id}` tries once more."
+    )
     change.put_execution(
         replace(
             execution,

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from mlops.definition import Step
 from mlops.execution.callbacks import Callbacks
+from mlops.execution.resuming import Past
 from mlops.execution.scope import ExecutionScope
 from mlops.execution.stopping import StopSignal
 from mlops.ports import (
@@ -122,8 +123,11 @@ class StepRun:
     announce: Callable[[Announcement], None]
     attempt: int = 1
     """Counts from 1; a retry policy asks for more than one."""
+    past: Past | None = None
+    """What an earlier gateway began of this attempt, where its job was announced."""
     afterwards: list[Callable[[], None]] = field(default_factory=list)
-    """Tidying up that no later step waits for; done in the step's thread after its end is told."""
+    """Tidying up that no later step waits for; done in the step's thread after its end is on disk:
+    until then a later gateway may need what is tidied."""
 
     @property
     def folder(self) -> Path:

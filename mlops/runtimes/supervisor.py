@@ -452,7 +452,10 @@ def run(plan: dict[str, Any]) -> None:
 
 
 def _answer(text: str) -> None:
-    os.write(1, text.encode(errors="replace"))
+    try:  # noqa: SIM105 - contextlib is dear to import
+        os.write(1, text.encode(errors="replace"))
+    except BrokenPipeError:
+        pass  # the gateway has gone; the next one finds the job
     os.close(1)
 
 

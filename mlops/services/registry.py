@@ -17,6 +17,7 @@ class ServiceRegistry:
 
     def __init__(self, state: StateStore, settings: Settings, clock: Clock) -> None:
         arns = Arns(settings.region, settings.account_id)
+        self._state = state
         self._packages = ModelPackageOperations(state, arns, clock.now)
         self._models = ModelOperations(state, arns, clock.now)
 
@@ -33,7 +34,10 @@ class ServiceRegistry:
 
     def create_model(self, request: JsonObject) -> JsonObject:
         checked = checked_request("sagemaker", "CreateModel", request)
-        self._models.create(checked)
+        # A Model step that is taken up by another gateway makes the same model again.
+        made = self._state.get_model(checked["ModelName"])
+        if made is None or made.request != checked:
+            self._models.create(checked)
         return _described(
             "DescribeModel", self._models.describe, {"ModelName": checked["ModelName"]}
         )

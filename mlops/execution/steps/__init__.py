@@ -40,3 +40,18 @@ NAMED_JOBS = frozenset(
     }
 )
 """The types whose steps make something that has a name: a job, a model, an endpoint."""
+
+REPEATABLE = frozenset(
+    {
+        StepType.CALLBACK,
+        StepType.PROCESSING,
+        StepType.TRAINING,
+        StepType.CONDITION,
+        StepType.FAIL,
+        StepType.REGISTER_MODEL,
+        StepType.MODEL,
+        StepType.CALLBACK,
+    }
+)
+"""The types whose steps can be run again from the beginning when a gateway was killed in their
+midst: those that make jobs announce them before they start them, the others do the same again."""

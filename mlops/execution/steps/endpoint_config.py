@@ -30,7 +30,9 @@ class EndpointConfigExecutor:
 
 def unique_name(run: StepRun, given: object) -> str:
     """The name that the service gives: the step's own with a suffix, or one like a job's."""
-    return with_custom_prefix(given) if isinstance(given, str) and given else run.job_name
+    if isinstance(given, str) and given:
+        return with_custom_prefix(given, run.job_name)
+    return run.job_name
 
 
 def endpoint_host(run: StepRun, operation: str) -> EndpointHost:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import ClassVar
 
+from mlops import aws_model
 from mlops.aws_model import validate_request
 from mlops.engine import exception_type
 from mlops.errors import ServiceError
@@ -28,6 +29,7 @@ from mlops.execution.failures import (
 )
 from mlops.execution.logs import last_detail
 from mlops.execution.names import job_arn, with_custom_prefix
+from mlops.execution.resuming import Past
 from mlops.execution.step_run import Announcement, StepResult, StepRun
 from mlops.execution.stopping import StepStopped
 from mlops.log_tail import last_lines
@@ -97,13 +99,14 @@ class JobExecutor(ABC):
 
     def run(self, run: StepRun) -> StepResult:
         """Make the job, announce it, run its container, keep what it made."""
-        job = self._make(run)
+        job = self._make(run) if run.past is None else self._made(run, run.past)
         cached = run.parts.cache.look_up(run, job.request)
-        if cached.hit is not None:
+        if cached.hit is not None and run.past is None:
             return _taken_over(cached.hit)
         metadata = {self.metadata_member: {"Arn": job.arn}}
-        started = self._describe(run, job, JobView(JobStatus.IN_PROGRESS, job.created_at))
-        run.announce(Announcement(job.name, metadata, started, cached.note))
+        if run.past is None:
+            started = self._describe(run, job, JobView(JobStatus.IN_PROGRESS, job.created_at))
+            run.announce(Announcement(job.name, metadata, started, cached.note))
         view = self._carry_out(run, job)
         outputs = self._describe(run, job, view)
         completed = view.status is JobStatus.COMPLETED
@@ -125,7 +128,9 @@ class JobExecutor(ABC):
         arguments = run.resolve_arguments()
         request = self._normalise(dict(arguments))
         prefix = request.get(self.name_member)
-        name = with_custom_prefix(prefix) if isinstance(prefix, str) and prefix else run.job_name
+        name = run.job_name
+        if isinstance(prefix, str) and prefix:
+            name = with_custom_prefix(prefix, run.job_name)
         request[self.name_member] = name
         try:
             validate_request("sagemaker", self.operation, request)
@@ -134,6 +139,17 @@ class JobExecutor(ABC):
         self._check(request)
         arn = job_arn(run.execution.pipeline_arn, self.arn_kind, name)
         return Job(name, arn, request, run.parts.clock.now())
+
+    def _made(self, run: StepRun, past: Past) -> Job:
+        """The job that an earlier gateway made: its Describe answer holds its request."""
+        described = past.record.outputs
+        operation = aws_model.load_service("sagemaker").operation_model(self.operation)
+        members = operation.input_shape.members if operation.input_shape else {}
+        request = {name: described[name] for name in members if name in described}
+        name = str(request[self.name_member])
+        arn = job_arn(run.execution.pipeline_arn, self.arn_kind, name)
+        created_at = datetime.fromtimestamp(described["CreationTime"], UTC)
+        return Job(name, arn, request, created_at)
 
     def _carry_out(self, run: StepRun, job: Job) -> JobView:
         now = run.parts.clock.now

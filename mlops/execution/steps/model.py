@@ -14,7 +14,9 @@ class ModelExecutor:
     def run(self, run: StepRun) -> StepResult:
         request = run.resolve_arguments()
         prefix = request.get("ModelName")
-        name = with_custom_prefix(prefix) if isinstance(prefix, str) and prefix else run.job_name
+        name = run.job_name
+        if isinstance(prefix, str) and prefix:
+            name = with_custom_prefix(prefix, run.job_name)
         model = call("CreateModel", run.parts.registry.create_model, request | {"ModelName": name})
         return StepResult(
             status=StepStatus.SUCCEEDED,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from mlops.execution.step_run import StepResult, StepRun
 from mlops.execution.steps.service_call import call
 from mlops.ports import JsonObject, StepStatus
@@ -12,6 +14,9 @@ class RegisterModelExecutor:
 
     def run(self, run: StepRun) -> StepResult:
         request = run.resolve_arguments()
+        # The same attempt, taken up by another gateway, adds no second version.
+        token = hashlib.sha256(f"{run.execution.arn} {run.step.name} {run.attempt}".encode())
+        request = {"ClientToken": token.hexdigest()[:36], **request}
         package = call("CreateModelPackage", run.parts.registry.register, request)
         return StepResult(
             status=StepStatus.SUCCEEDED,

@@ -1,4 +1,4 @@
-"""Starts an execution that sleeps, in a process that the test kills."""
+"""Starts an execution, or takes up one that is there, in a process that the test kills."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 from mlops.clock import SystemClock
 from mlops.execution import ExecutionManager
-from mlops.ports import JsonObject, PipelineRecord
+from mlops.ports import ContainerRuntime, JsonObject, PipelineRecord
 from mlops.runtimes.process_runtime import ProcessRuntime
-from mlops.settings import Settings
+from mlops.settings import ImageMapping, Settings
 from mlops.stores.objects import FileObjectStore
 from mlops.stores.state import SqliteStateStore
 
@@ -25,19 +25,31 @@ class NoRegistry:
         raise AssertionError
 
 
-def main(store: Path, definition: str) -> None:
-    settings = replace(Settings(), store=store)
+def runtime_of(kind: str, settings: Settings) -> ContainerRuntime:
+    if kind == "docker":
+        from mlops.runtimes.docker_runtime import DockerRuntime
+
+        return DockerRuntime(settings)
+    return ProcessRuntime(settings)
+
+
+def main(kind: str, store: Path, definition: str) -> None:
+    mapping = ImageMapping("python:*", "mlops-test-base:local")
+    settings = replace(Settings(), store=store, images=(mapping,))
     state = SqliteStateStore(store / "state.db")
     objects = FileObjectStore(store / "objects")
     manager = ExecutionManager(
         objects,
         state,
-        ProcessRuntime(settings),
+        runtime_of(kind, settings),
         NoRegistry(),
         SystemClock(),
         settings,
         lambda: "http://127.0.0.1:9",
     )
+    for execution in manager.recover():
+        print(execution.arn, flush=True)
+        time.sleep(60)
     now = datetime.now(UTC)
     pipeline = PipelineRecord(
         name="p",
@@ -53,4 +65,4 @@ def main(store: Path, definition: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mlops.errors import DiskFull, ExitStatusLost, RuntimeUnavailable, ServiceError
-from mlops.ports import ExecutionStatus, JobOutcome, JobSpec, StepStatus
+from mlops.ports import ExecutionStatus, FoundJob, JobOutcome, JobSpec, StepStatus
 from mlops.runtimes.fake import FakeRuntime, Script
 from mlops.stores.state import SqliteStateStore
 
@@ -49,6 +49,9 @@ class BrokenRuntime:
         if self._at_start is not None:
             raise self._at_start
         return self.job
+
+    def find_jobs(self, labels: Mapping[str, str]) -> Sequence[FoundJob]:
+        raise RuntimeUnavailable("The Docker engine does not answer")
 
     def remove_leftovers(self, labels: Mapping[str, str]) -> Sequence[str]:
         raise RuntimeUnavailable("The Docker engine does not answer")
@@ -220,50 +223,22 @@ def slow_training() -> FakeRuntime:
     return FakeRuntime({"*-Runs-*": Script(seconds=30), "*": Script()})
 
 
-def test_what_a_dead_gateway_left_is_recorded_as_failed(build: Build) -> None:
-    house = build(slow_training())
-    execution = dead(house)
-    (recovered,) = house.manager.recover()
-    assert recovered.arn == execution.arn
-    assert recovered.status is ExecutionStatus.FAILED
-    assert "The gateway ended while this ran" in (recovered.failure_reason or "")
-    assert "Start the pipeline again" in (recovered.failure_reason or "")
-    steps = house.steps(execution)
-    assert steps["Done"].status is StepStatus.SUCCEEDED
-    assert steps["Runs"].status is StepStatus.FAILED
-    assert steps["Runs"].ended_at is not None
-    assert house.state.events_after(execution.arn, 0)[-1].data["status"] == "Failed"
-    assert house.manager.recover() == []
-
-
-def test_what_was_being_stopped_is_recorded_as_stopped(build: Build) -> None:
-    house = build(slow_training())
-    execution = dead(house, stopping=True)
-    (recovered,) = house.manager.recover()
-    assert recovered.status is ExecutionStatus.STOPPED
-    assert house.steps(execution)["Runs"].status is StepStatus.STOPPED
-
-
-def test_jobs_left_running_are_ended_and_named(build: Build) -> None:
-    house = build(slow_training())
-    execution = dead(house)
-    labels = {"mlops.store": str(house.settings.store), "mlops.execution": execution.id}
-    folder = house.settings.store / "left"
-    folder.mkdir()
-    name = f"pipelines-{execution.id}-Runs-abcdefghij"
-    left = house.runtime.start(
-        JobSpec(name=name, image="i", folder=folder, log=folder / "log", labels=labels)
-    )
-    (recovered,) = house.manager.recover()
-    assert name in (recovered.failure_reason or "")
-    assert left.wait(5) is not None
-
-
-def test_executions_are_recorded_even_when_leftovers_cannot_be_ended(
+def test_executions_are_recorded_even_when_their_jobs_cannot_be_looked_for(
     build: Build, tmp_path: Path
 ) -> None:
     execution = dead(build(slow_training()))
     house = build(BrokenRuntime(), state=SqliteStateStore(tmp_path / ".mlops" / "state.db"))
-    (recovered,) = house.manager.recover()
-    assert recovered.arn == execution.arn
+    (found,) = house.manager.recover()
+    assert found.arn == execution.arn
+    recovered = house.end_of(found)
+    assert recovered.status is ExecutionStatus.FAILED
     assert "The Docker engine does not answer" in (recovered.failure_reason or "")
+    assert f"executions resume {execution.id}" in (recovered.failure_reason or "")
+    assert all(step.status.ended for step in house.steps(execution).values())
+
+
+def test_a_stop_is_kept_even_when_nothing_can_be_taken_up(build: Build, tmp_path: Path) -> None:
+    dead(build(slow_training()), stopping=True)
+    house = build(BrokenRuntime(), state=SqliteStateStore(tmp_path / ".mlops" / "state.db"))
+    (found,) = house.manager.recover()
+    assert house.end_of(found).status is ExecutionStatus.STOPPED
