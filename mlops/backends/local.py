@@ -14,6 +14,7 @@ from mlops.assets import Asset
 from mlops.authoring import CompiledPipeline, compile_target
 from mlops.backends.base import DEFAULTS, StartOptions
 from mlops.errors import ServiceError
+from mlops.interrupts import interrupts_held
 from mlops.settings import CACHE_HEADER, Settings
 
 
@@ -116,8 +117,12 @@ class LocalBackend:
         # Not a member of the request: SageMaker's own operation has none for it.
         mode = options.cache_mode
         headers = None if mode is None else {CACHE_HEADER: mode}
-        answer = gateway.call("StartPipelineExecution", request, headers)
-        return str(answer["PipelineExecutionArn"])
+        with interrupts_held() as interrupted:
+            answer = gateway.call("StartPipelineExecution", request, headers)
+            arn = str(answer["PipelineExecutionArn"])
+            if interrupted():
+                self.stop(arn)
+        return arn
 
 
 def needed_assets(pipeline: CompiledPipeline, parameters: Mapping[str, str]) -> list[Asset]:
