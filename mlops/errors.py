@@ -74,6 +74,8 @@ class Problem:
 
     path: str
     message: str
+    only_here: bool = False
+    """SageMaker takes it; this project cannot run it."""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"

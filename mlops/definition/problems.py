@@ -15,8 +15,8 @@ class Problems:
     def __init__(self) -> None:
         self._found: list[Problem] = []
 
-    def add(self, location: Location, message: str) -> None:
-        self._found.append(Problem(str(location), message))
+    def add(self, location: Location, message: str, *, only_here: bool = False) -> None:
+        self._found.append(Problem(str(location), message, only_here))
 
     def __len__(self) -> int:
         return len(self._found)

@@ -23,10 +23,11 @@ class UnsupportedStep(Step):
 
     @classmethod
     def read(cls, common: CommonValues, fields: Fields, reader: StepReader) -> Step:
-        fields.refuse(
-            "Type",
+        fields.problems.add(
+            fields.at("Type"),
             f"The step {common['name']!r} has the type {common['type']}, which cannot run here "
             "yet; take the step out of the pipeline, or run the pipeline in SageMaker",
+            only_here=True,
         )
         # Not the bare super(): a dataclass with slots is another class than the one being defined.
         return super(UnsupportedStep, cls).read(common, fields, reader)
