@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -14,12 +15,29 @@ from rich.text import Text
 
 from mlops.cli.view import MARKS
 
+PIPE_WIDTH = 10_000
+"""Columns: so many that nothing is wrapped which `grep` should find on one line."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command: rich would end the process here and now."""
+        raise BrokenPipeError
+
 
 def make_console(*, stderr: bool = False) -> Console:
     """A console on stdout (or stderr). A pipe gets no colours, and as much width as it takes."""
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() or "COLUMNS" in os.environ else 200
-    return Console(file=stream, width=width, highlight=False, soft_wrap=False)
+    width = None if stream.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+    return _Console(file=stream, width=width, highlight=False, soft_wrap=False)
+
+
+def shown_path(path: Path) -> str:
+    """A path as short as it can be said: from the working folder on where it lies below."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
 
 
 def marked(status: str) -> Text:

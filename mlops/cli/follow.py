@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mlops.cli.plain_text import without_controls
 from mlops.cli.view import RunView, StepLine
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ class Follower:
     """Turns the gateway's answers into calls on a view. Holds how far it has read."""
 
     view: RunView
+    step: str | None = None
+    """Tell of this step alone."""
     events_read: int = 0
     offsets: dict[str, int] = field(default_factory=dict)
     _tails: dict[str, str] = field(default_factory=dict)
@@ -45,19 +48,23 @@ class Follower:
 
         A step that starts and ends within one answer (a condition) is told by its end alone.
         """
-        events = [event["data"] for event in answer["events"] if event["kind"] == "step"]
+        events = [
+            event["data"]
+            for event in answer["events"]
+            if event["kind"] == "step" and self.step in (None, event["data"]["name"])
+        ]
         if answer["events"]:
             self.events_read = answer["events"][-1]["sequence"]
         ending = {data["name"] for data in events if data["status"] in ENDED}
         logs = dict(answer["logs"])
         for data in events:
             name = data["name"]
-            if name not in ending or any(_step_of(each) == name for each in logs):
+            if name not in ending or any(step_of(each) == name for each in logs):
                 self._start(data)
             if note := data.get("note"):
                 self.view.say(f"  {name} · {note}")
             if data["status"] in ENDED:
-                for each in [each for each in logs if _step_of(each) == name]:
+                for each in [each for each in logs if step_of(each) == name]:
                     self._log(each, logs.pop(each))
                 self._end(data)
         for name, log in logs.items():
@@ -72,12 +79,14 @@ class Follower:
 
     def _log(self, name: str, log: dict[str, Any]) -> None:
         self.offsets[name] = log["offset"]
+        if self.step not in (None, step_of(name)):
+            return
         *lines, self._tails[name] = (self._tails.get(name, "") + log["text"]).split("\n")
-        self._tell(_step_of(name), lines)
+        self._tell(step_of(name), lines)
 
     def _tell(self, name: str, lines: list[str]) -> None:
         # A carriage return redraws a line (progress bars do): what stands last is the line.
-        shown = [line.rstrip("\r").rpartition("\r")[2] for line in lines]
+        shown = [without_controls(line.rstrip("\r").rpartition("\r")[2]) for line in lines]
         for line in shown:
             if line.startswith(DETAIL):
                 self._details[name] = line.removeprefix(DETAIL)
@@ -86,13 +95,13 @@ class Follower:
             self.view.step_logged(name, log)
 
     def _end(self, data: dict[str, Any]) -> None:
-        for each in [each for each in self._tails if _step_of(each) == data["name"]]:
+        for each in [each for each in self._tails if step_of(each) == data["name"]]:
             if tail := self._tails.pop(each):
                 self._tell(data["name"], [tail])
         self.view.step_ended(_line(data, self._details.get(data["name"], "")))
 
 
-def _step_of(log: str) -> str:
+def step_of(log: str) -> str:
     """The step of a log: ``Train/attempt-2`` is one of Train's."""
     return log.partition("/")[0]
 

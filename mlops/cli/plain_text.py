@@ -1,8 +1,9 @@
-"""What is said in signs, on a stream that has no such signs: `LC_ALL=C`, old terminals, some CI."""
+"""Text that any stream can take: stand-ins for signs that an encoding lacks, no control codes."""
 
 from __future__ import annotations
 
 import codecs
+import re
 import sys
 from io import TextIOWrapper
 
@@ -20,6 +21,13 @@ STAND_INS = {
     "²": "2",
 }
 HANDLER = "mlops-stand-ins"
+CONTROLS = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor moves
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles, links
+    r"|\x1b[ -/]*[0-~]?"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+"""What moves a terminal's cursor or changes it; tabs and line ends are text."""
 
 
 def say_what_the_streams_can() -> None:
@@ -28,6 +36,11 @@ def say_what_the_streams_can() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors=HANDLER)
+
+
+def without_controls(text: str) -> str:
+    """Text from a job, which may write what it likes, for a terminal, which must stay as it is."""
+    return CONTROLS.sub("", text)
 
 
 def _stand_in(error: UnicodeError) -> tuple[str, int]:

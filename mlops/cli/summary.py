@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlops.cli.console import marked, table
-from mlops.cli.view import StepLine, step_text
+from rich.text import Text
+
+from mlops.cli.console import marked, shown_path, table, when
+from mlops.cli.plain_text import without_controls
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
 ENDPOINT_TEST = ("status", "requests", "mse", "mean_ms", "p50_ms", "p95_ms")
+SECONDS = ("seconds", "overhead_seconds")
+LOG_LINES = 10
+"""So much of a failed step's log is shown with it."""
 METRICS = ("mse", "rmse", "mae", "r2", "standard_deviation")
 
 
@@ -29,7 +36,7 @@ def as_json(details: Mapping[str, Any]) -> dict[str, Any]:
         "failure_reason": execution.get("failure_reason"),
         "steps": [
             {
-                key: step.get(key)
+                key: _rounded(step.get(key)) if key in SECONDS else step.get(key)
                 for key in (
                     *("name", "type", "status", "failure_reason", "seconds"),
                     *("overhead_seconds", "job_name", "attempts", "cache_hit"),
@@ -44,8 +51,18 @@ def as_json(details: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def print_summary(console: Console, details: Mapping[str, Any], report: str) -> None:
-    """The table of steps, the metric against its gate, the package, the report's path."""
+def print_head(console: Console, details: Mapping[str, Any]) -> None:
+    """Which execution this is, when it began, and the parameters that were given to it."""
+    execution = details["execution"]
+    words = [execution["pipeline_name"], f"execution {execution['id']}"]
+    words += [when(execution["started_at"]), str(details["runtime"])]
+    console.print(" · ".join(words), style="bold", markup=False, soft_wrap=True)
+
+
+def print_summary(
+    console: Console, details: Mapping[str, Any], *, store: Path, report: Path
+) -> None:
+    """The table of steps, what failed, the metric against its gate, the package, the report."""
     execution = details["execution"]
     console.print()
     table(
@@ -67,31 +84,20 @@ def print_summary(console: Console, details: Mapping[str, Any], report: str) -> 
     rows = [
         ("status", marked(execution["status"])),
         ("reason", execution.get("failure_reason")),
-        *[("failed", reason) for reason in _failures(details)],
+        *_failures(details, store),
         ("mse", _against_gate(details)),
         ("package", _package(details.get("model_package"))),
         ("endpoint", _endpoint(details.get("endpoint"))),
         ("test", _test(details.get("endpoint_test"))),
-        ("report", report),
+        ("report", shown_path(report)),
     ]
     for name, value in rows:
         if value:
             console.print(f"{name:<9}", value, soft_wrap=True, markup=False)
 
 
-def print_steps(console: Console, details: Mapping[str, Any]) -> None:
-    """The same lines as while it ran, of an execution of the past."""
-    width = max([len(step["name"]) for step in details["steps"]] + [8])
-    for step in details["steps"]:
-        line = StepLine(
-            name=step["name"],
-            type=step["type"],
-            status=step["status"],
-            seconds=step["seconds"],
-            overhead_seconds=step["overhead_seconds"],
-            detail=step.get("detail") or "",
-        )
-        console.print(step_text(line, width), soft_wrap=True)
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def _known(document: Mapping[str, Any] | None, keys: Sequence[str]) -> dict[str, Any] | None:
@@ -110,16 +116,26 @@ def _test(test: Mapping[str, Any] | None) -> str | None:
     return None if test is None else describe_test(test)
 
 
-def _failures(details: Mapping[str, Any]) -> list[str]:
-    """Each failed step with the last line of its reason and the path of its whole log."""
-    found = []
+def last_line(reason: str) -> str:
+    """What went wrong, of a reason that may be a traceback or have a place and a next step."""
+    lines = [line.strip() for line in reason.splitlines()]
+    told = [line for line in lines if line and not line.startswith(("where:", "next:"))]
+    return told[-1] if told else reason.strip()
+
+
+def _failures(details: Mapping[str, Any], store: Path) -> list[tuple[str, str | Text]]:
+    """Each failed step: the last line of its reason, the end of its log, where all of it is."""
+    rows: list[tuple[str, str | Text]] = []
     for step in details["steps"]:
-        if step["status"] == "Failed":
-            reason = (step.get("failure_reason") or "").strip().splitlines() or ["no reason given"]
-            log = (details.get("failed_logs") or {}).get(step["name"], {}).get("path")
-            where = f" · whole log {details['store']}/{log}" if log and details.get("store") else ""
-            found.append(f"{step['name']}: {reason[-1].strip()}{where}")
-    return found
+        if step["status"] != "Failed":
+            continue
+        reason = last_line(step.get("failure_reason") or "no reason given")
+        rows.append(("failed", Text(f"{step['name']}: {reason}", style="red")))
+        if log := details["failed_logs"].get(step["name"]):
+            lines = without_controls(log["tail"]).splitlines()[-LOG_LINES:]
+            rows += [("", Text(f"  {step['name']} │ {line}", style="dim")) for line in lines]
+            rows.append(("log", shown_path(store / log["path"])))
+    return rows
 
 
 def _against_gate(details: Mapping[str, Any]) -> str | None:
@@ -129,7 +145,9 @@ def _against_gate(details: Mapping[str, Any]) -> str | None:
     gate = details.get("parameters", {}).get("MseThreshold")
     if gate is None:
         return f"{mse:.4g}"
-    return f"{mse:.4g} · gate {float(gate):.4g} · {'passed' if mse <= float(gate) else 'missed'}"
+    # The gate as a person writes it, never 1e-06.
+    shown = f"{float(gate):.10f}".rstrip("0").rstrip(".")
+    return f"{mse:.4g} · gate {shown} · {'passed' if mse <= float(gate) else 'missed'}"
 
 
 def _package(package: Mapping[str, Any] | None) -> str | None:

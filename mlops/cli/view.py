@@ -28,6 +28,7 @@ MARKS = {
     "Starting": ("…", "cyan"),
     "Stopping": ("…", "yellow"),
 }
+REASON_LINES = 6
 PROGRESS = re.compile(r"\b(\d+) of (\d+)\b")
 
 
@@ -70,9 +71,10 @@ def step_text(step: StepLine, name_width: int) -> Text:
     if step.status in ("Succeeded", "Failed", "Stopped"):
         text.append(f"  {step.seconds:6.1f} s")
         text.append(f"  +{step.overhead_seconds:<4.1f}", style="dim")
-        text.append("  " + (step.detail or ""))
+        text.append(f"  {step.detail}")
     else:
         text.append(f"  {step.status.lower()}", style="dim")
+    text.rstrip()
     return text
 
 
@@ -108,7 +110,10 @@ class PlainView:
     def step_ended(self, step: StepLine) -> None:
         self._line(step_text(step, self.name_width))
         if step.status == "Failed" and step.failure_reason:
-            for line in step.failure_reason.splitlines():
+            # A traceback's end says what went wrong; the summary names the log with all of it.
+            lines = step.failure_reason.splitlines()
+            cut = [] if len(lines) <= REASON_LINES else ["…"]
+            for line in cut + lines[-REASON_LINES:]:
                 self._line(Text("      " + line, style="red"))
 
     def _line(self, text: Text) -> None:

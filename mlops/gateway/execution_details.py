@@ -53,7 +53,9 @@ class ExecutionDetails:
             "failed_logs": {
                 step.name: {"path": step.log, "tail": _tail(self._store / step.log)}
                 for step in steps
+                # A step without a job has the place of a log and no log in it.
                 if step.status is StepStatus.FAILED and step.log
+                if (self._store / step.log).is_file()
             },
             "runtime": self._runtime,
         }
@@ -185,8 +187,6 @@ def _metrics(reports: Sequence[JsonObject]) -> dict[str, float]:
 
 
 def _tail(log: Path) -> str:
-    if not log.is_file():
-        return ""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
         lines = file.read().decode("utf-8", "replace").splitlines()

@@ -17,6 +17,7 @@ class ConditionExecutor:
             raise AssertionError(f"{step.name} came to the executor of Condition steps")
         outcome = evaluate_conditions(step, run.scope)
         text = "true" if outcome else "false"
+        explained = explain_conditions(step, run.scope)
         return StepResult(
             status=StepStatus.SUCCEEDED,
             # The listing writes the outcome with a capital (botocore ConditionOutcome), a
@@ -24,5 +25,5 @@ class ConditionExecutor:
             metadata={"Condition": {"Outcome": text.capitalize()}},
             outputs={"Outcome": text},
             outcome=text,
-            detail=explain_conditions(step, run.scope),
+            detail=explained if outcome else f"{explained} is false",
         )
