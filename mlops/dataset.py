@@ -186,7 +186,7 @@ def load_dataset(descriptor: Path) -> Dataset:
         raise DataError(
             f"The dataset descriptor cannot be read: {error.strerror}",
             where=str(path),
-            next_step="correct the path given with --data",
+            next_step="give a pipeline as TARGET, or the path of a descriptor with --data",
         ) from error
     try:
         document = json.loads(content)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from mlops import app
+from mlops.errors import EnvironmentLacks
 from mlops.settings import CACHE_OFF, Settings
 
 if TYPE_CHECKING:
@@ -84,17 +85,18 @@ def start_run(
         if starting is not None:
             starting.result()
     options = StartOptions(cache_mode=CACHE_OFF if no_cache else settings.cache_mode)
-    arn = chosen.submit(pipeline, parameters or {}, options)
     client = app.client(settings)
+    runtime, step_names = str(client.health()["runtime"]), _step_names(pipeline)
     return RunningExecution(
         settings=settings,
         client=client,
-        arn=arn,
+        # The last thing that takes time: an interrupt after it finds someone to stop the execution.
+        arn=chosen.submit(pipeline, parameters or {}, options),
         backend=backend,
-        runtime=str(client.health()["runtime"]),
+        runtime=runtime,
         pipeline_name=pipeline.name,
         parameters=dict(parameters or {}),
-        step_names=_step_names(pipeline),
+        step_names=step_names,
     )
 
 
@@ -148,12 +150,26 @@ def stop_execution(client: GatewayClient, arn: str) -> None:
     )
 
 
+def state_folder_gone(store: Path) -> EnvironmentLacks:
+    return EnvironmentLacks(
+        "The state folder was removed while the pipeline ran, and with it what the run made",
+        where=str(store),
+        next_step="run it again; `mlops clean --all` is the way to remove a state folder",
+    )
+
+
 def write_report(settings: Settings, details: Mapping[str, Any]) -> Path:
-    """Write the execution's report into its folder, whole or not at all; returns the file."""
+    """Write the execution's report into its folder, whole or not at all; returns the file.
+
+    Raises:
+        EnvironmentLacks: the state folder has been removed; it is not made anew for a report.
+    """
     from mlops.definition import parse_definition
     from mlops.web.report import render_report
 
     edges = _edges(parse_definition(json.dumps(details["definition"])))
+    if not settings.store.is_dir():
+        raise state_folder_gone(settings.store)
     file: Path = settings.store / "executions" / details["execution"]["id"] / "report.html"
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(".tmp")

@@ -30,4 +30,6 @@ def clean(store: Path | None, everything: bool, yes: bool) -> None:
     if everything and not yes:
         click.confirm(f"Remove {settings.store} with all its executions ({size})?", abort=True)
     cleaning.carry_out_clean(settings, plan)
-    click.echo(f"removed {size} in {len(plan.folders)} folders of {settings.store}")
+    count = len(plan.folders)
+    folders = "1 folder" if count == 1 else f"{count} folders"
+    click.echo(f"removed {size} in {folders} of {settings.store}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,11 @@ def list_executions(pipeline: str | None, limit: int, store: Path | None, as_jso
     """List the executions of PIPELINE, or of every pipeline, newest first."""
     from mlops import app
     from mlops.cli.console import make_console, marked, table, when
+    from mlops.cli.summary import last_line
 
     client = app.client(load_settings(store=store))
+    if pipeline:
+        client.call("DescribePipeline", {"PipelineName": pipeline})  # refuses an unknown one
     found = client.executions(pipeline=pipeline, limit=limit)
     if as_json:
         print_json(found)
@@ -47,7 +51,7 @@ def list_executions(pipeline: str | None, limit: int, store: Path | None, as_jso
                 execution["pipeline_name"],
                 marked(execution["status"]),
                 when(execution["started_at"]),
-                execution.get("failure_reason") or "",
+                last_line(execution.get("failure_reason") or ""),
             )
             for execution in found
         ],
@@ -63,7 +67,7 @@ def show(execution: str, store: Path | None, as_json: bool) -> None:
     from mlops import app
     from mlops.cli.console import make_console
     from mlops.cli.summary import as_json as document
-    from mlops.cli.summary import print_summary
+    from mlops.cli.summary import print_head, print_summary
     from mlops.runs import write_report
 
     settings = load_settings(store=store)
@@ -72,7 +76,9 @@ def show(execution: str, store: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(document(details))
         return
-    print_summary(make_console(), details, str(write_report(settings, details)))
+    console = make_console()
+    print_head(console, details)
+    print_summary(console, details, store=settings.store, report=write_report(settings, details))
 
 
 @executions.command()
@@ -84,26 +90,52 @@ def logs(execution: str, step: str | None, follow: bool, store: Path | None) -> 
     """Print the logs of EXECUTION (an id, an ARN, `latest`), or of one STEP alone."""
     from mlops import app
     from mlops.cli.console import make_console
-    from mlops.cli.follow import Follower
+    from mlops.cli.follow import Follower, step_of
     from mlops.cli.view import PlainView
 
     client = app.client(load_settings(store=store))
     execution_id = _id(client, execution)
+    if step is not None:
+        _check_step(client, execution_id, step)
     if follow:
         with PlainView(make_console()) as view:
-            Follower(view).follow(client, execution_id)
+            Follower(view, step).follow(client, execution_id)
         return
-    found = client.follow(execution_id, events=0, logs={}, wait=0)["logs"]
-    if step is not None and step not in found:
-        raise UsageError(
-            f"Execution {execution_id} has no log of a step {step!r}",
-            next_step=f"steps with a log: {', '.join(found) or 'none'}",
-        )
-    for name, log in found.items():
-        if step is None:
+    found = {
+        name: text
+        for name, text in _whole_logs(client, execution_id).items()
+        if step in (None, step_of(name))
+    }
+    for name, text in found.items():
+        if len(found) > 1 or step is None:
             click.echo(f"== {name}")
-        if step in (None, name):
-            click.echo(log["text"], nl=not log["text"].endswith("\n"))
+        click.echo(text, nl=not text.endswith("\n"))
+
+
+def _check_step(client: GatewayClient, execution_id: str, step: str) -> None:
+    """Raises:
+    UsageError: the execution's pipeline has no such step.
+    """
+    from mlops.definition import parse_definition
+
+    definition = json.dumps(client.execution(execution_id)["definition"])
+    names = [each.name for each in parse_definition(definition).all_steps()]
+    if step not in names:
+        raise UsageError(
+            f"The pipeline of execution {execution_id} has no step {step!r}",
+            next_step=f"its steps are: {', '.join(names)}",
+        )
+
+
+def _whole_logs(client: GatewayClient, execution_id: str) -> dict[str, str]:
+    """Each log's whole text: one answer brings a part of a long one."""
+    texts: dict[str, str] = {}
+    offsets: dict[str, int] = {}
+    while news := client.follow(execution_id, logs=offsets, wait=0)["logs"]:
+        for name, log in news.items():
+            texts[name] = texts.get(name, "") + log["text"]
+            offsets[name] = log["offset"]
+    return texts
 
 
 @executions.command()
@@ -117,7 +149,7 @@ def stop(execution: str, store: Path | None) -> None:
     client = app.client(load_settings(store=store))
     found = client.execution(_id(client, execution))["execution"]
     stop_execution(client, found["arn"])
-    click.echo(f"stopping {found['id']}")
+    click.echo(f"stopping {found['id']} · mlops executions logs -f {found['id']}")
 
 
 def _id(client: GatewayClient, execution: str) -> str:

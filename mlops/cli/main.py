@@ -15,9 +15,23 @@ import click
 
 from mlops import __version__
 from mlops.cli.plain_text import say_what_the_streams_can
-from mlops.errors import DiskFull, MlopsError
+from mlops.errors import DiskFull, EnvironmentLacks, MlopsError, ServiceError
+from mlops.interrupts import sigterm_interrupts
 
 INTERRUPTED = 130
+WRONG_INPUT = 2
+REFUSALS = ("ConflictException", "ResourceInUse", "ResourceNotFound", "ValidationException")
+"""Error codes by which a service says that what it was asked for is wrong."""
+
+UNUSABLE = {
+    errno.EACCES: "check whose file it is",
+    errno.EPERM: "check whose file it is",
+    errno.EROFS: "give a place that can be written",
+    errno.ENOTDIR: "give another path: a part of this one is a file",
+    errno.EISDIR: "give the path of a file",
+    errno.ENAMETOOLONG: "give a shorter path",
+}
+"""What a file system refuses, which is no fault of ours, and what to do about it."""
 
 # Name → where the command is. Order is the order of --help: the main job first.
 COMMANDS = {
@@ -65,22 +79,27 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code; every error ends here, none in a traceback."""
+    _open_closed_streams()
     say_what_the_streams_can()
     try:
-        result = cli.main(
-            args=None if arguments is None else list(arguments),
-            prog_name="mlops",
-            standalone_mode=False,
-        )
-        sys.stdout.flush()
+        with sigterm_interrupts():
+            result = cli.main(
+                args=None if arguments is None else list(arguments),
+                prog_name="mlops",
+                standalone_mode=False,
+            )
+            sys.stdout.flush()
         code = result if isinstance(result, int) else 0
     except (click.exceptions.Abort, KeyboardInterrupt):
         code = _fail("interrupted", INTERRUPTED)
+        # CPython remembers a KeyboardInterrupt that passed through exec() (imports, dataclasses)
+        # and would end by SIGINT whatever the exit code; the next exec() makes it forget.
+        exec("")
     except click.ClickException as error:
         error.show()
-        code = 2
+        code = WRONG_INPUT
     except MlopsError as error:
-        code = _fail(str(error), error.exit_code)
+        code = _fail(str(error), _exit_code(error))
     except BrokenPipeError:
         # Whoever read our output has left (`mlops … | head`): nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -90,6 +109,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:  # noqa: BLE001 - the boundary: a fault of ours is told, not shown
         code = _internal_error(error)
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Let a stream that the caller has closed (`mlops … >&-`) take what nobody will read."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Open for as long as the process lives.
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+
+
+def _exit_code(error: MlopsError) -> int:
+    refused = isinstance(error, ServiceError) and error.code in REFUSALS
+    return WRONG_INPUT if refused else error.exit_code
 
 
 def _fail(message: str, code: int) -> int:
@@ -105,8 +137,13 @@ def _operating_system_error(error: OSError) -> int:
             next_step="make room, for example with `mlops clean`, and run the command again",
         )
         return _fail(str(full), full.exit_code)
-    if isinstance(error, PermissionError):
-        return _fail(f"{error.strerror}: {error.filename}\n  next:  check whose file it is", 3)
+    if error.filename is not None and error.errno in UNUSABLE:
+        unusable = EnvironmentLacks(
+            error.strerror or "It cannot be used",
+            where=str(error.filename),
+            next_step=UNUSABLE[error.errno],
+        )
+        return _fail(str(unusable), unusable.exit_code)
     return _internal_error(error)
 
 

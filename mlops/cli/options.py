@@ -25,6 +25,24 @@ def store_option(command: Command) -> Command:
     )(command)
 
 
+def data_options(command: Command) -> Command:
+    """``--data DESCRIPTOR [--data-file CSV]``: what the lab's pipeline learns from."""
+    data = click.option(
+        "--data",
+        "dataset",
+        type=click.Path(path_type=Path),
+        metavar="DESCRIPTOR",
+        help="A data set's descriptor (default local_data/diamonds/dataset.json).",
+    )
+    data_file = click.option(
+        "--data-file",
+        type=click.Path(path_type=Path),
+        metavar="CSV",
+        help="The data, where it does not lie beside its descriptor.",
+    )
+    return data(data_file(command))
+
+
 def json_flag(command: Command) -> Command:
     """``--json``: print the answer as JSON."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)

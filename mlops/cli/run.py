@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlops.cli.options import load_settings, store_option
-from mlops.errors import ExecutionFailed, ServiceError, UsageError
+from mlops.cli.options import data_options, load_settings, store_option
+from mlops.errors import (
+    DefinitionError,
+    GatewayUnavailable,
+    MlopsError,
+    ServiceError,
+    UsageError,
+)
+from mlops.interrupts import interrupts_held
 from mlops.settings import CACHE_MODES
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from mlops.runs import RunningExecution
-    from mlops.settings import Settings
 
 EXIT_CODES = {"Succeeded": 0, "Failed": 1, "Stopped": 130}
 
@@ -40,11 +47,26 @@ def parse_parameters(given: Sequence[str]) -> dict[str, str]:
 
 @click.command()
 @click.argument("target", required=False)
-@click.option("--backend", type=click.Choice(["local", "cloud"]), default="local")
-@click.option("--runtime", type=click.Choice(["auto", "docker", "process"]))
-@click.option("-p", "--parameter", "parameters", multiple=True, metavar="NAME=VALUE")
-@click.option("--data", "dataset", type=click.Path(path_type=Path), help="A dataset descriptor.")
-@click.option("--data-file", type=click.Path(path_type=Path), help="The data it describes.")
+@click.option(
+    "--backend",
+    type=click.Choice(["local", "cloud"]),
+    default="local",
+    help="Where: on this machine, or in your AWS account.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["auto", "docker", "process"]),
+    help="What runs the jobs; auto takes Docker where an engine answers.",
+)
+@click.option(
+    "-p",
+    "--parameter",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A pipeline parameter, for example MseThreshold=0.02; as often as needed.",
+)
+@data_options
 @click.option("--no-deploy", is_flag=True, help="Leave out the endpoint and its test.")
 @click.option(
     "--endpoint", help="Where to deploy the package; by default the lab's pipeline alone deploys."
@@ -58,7 +80,13 @@ def parse_parameters(given: Sequence[str]) -> dict[str, str]:
 @click.option("--build-images", is_flag=True, help="First build the images that changed.")
 @click.option("--detach", is_flag=True, help="Start and leave; the gateway goes on.")
 @click.option("--quiet", is_flag=True, help="Leave out the steps' logs.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write how it ended as JSON.",
+)
 @store_option
 def run(
     target: str | None,
@@ -83,8 +111,12 @@ def run(
     """
     from mlops import runs
     from mlops.cli.console import make_console
+    from mlops.cli.summary import as_json
 
     given = parse_parameters(parameters)
+    if dataset or data_file:
+        _refuse_data_of(target)
+    _make_way_for(json_file)
     settings = load_settings(
         store=store, runtime=runtime, dataset=dataset, data_file=data_file, cache_mode=cache_mode
     )
@@ -98,10 +130,11 @@ def run(
         build_images=build_images,
         progress=lambda text: console.print(text, markup=False, soft_wrap=True),
     )
-    _print_head(console, settings, running)
     if detach:
+        _print_head(console, running)
         console.print(f"detached · mlops executions show {running.id}", markup=False)
-        _write_json(json_file, {"execution_arn": running.arn, "status": "Executing"})
+        if json_file:
+            _write_json(json_file, as_json(running.details()))
         return 0
     status = _follow(console, running, with_logs=not quiet)
     name = None if no_deploy else endpoint or (None if target else runs.lab_endpoint(settings))
@@ -113,8 +146,7 @@ def run(
 @click.option(
     "--out", "out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The file."
 )
-@click.option("--data", "dataset", type=click.Path(path_type=Path), help="A dataset descriptor.")
-@click.option("--data-file", type=click.Path(path_type=Path), help="The data it describes.")
+@data_options
 @store_option
 def compile_command(
     target: str | None,
@@ -123,20 +155,57 @@ def compile_command(
     data_file: Path | None,
     store: Path | None,
 ) -> None:
-    """Write the definition JSON of TARGET, or of the lab's pipeline."""
+    """Write the definition JSON of TARGET, or of the lab's pipeline.
+
+    What SageMaker would refuse is not written; what only this machine cannot run is told.
+    """
     from mlops import app
 
+    if dataset or data_file:
+        _refuse_data_of(target)
     settings = load_settings(store=store, dataset=dataset, data_file=data_file)
     text = app.backend(settings, "local").compile(target).definition
+    _tell_what_runs_elsewhere(text)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
     click.echo(f"{out} · {len(text.encode()):,} bytes · {len(json.loads(text)['Steps'])} steps")
 
 
-def _print_head(console: Console, settings: Settings, running: RunningExecution) -> None:
+def _tell_what_runs_elsewhere(definition: str) -> None:
+    """Say which steps of a definition cannot run here.
+
+    Raises:
+        DefinitionError: SageMaker would not take it either.
+    """
+    from mlops.definition import parse_definition
+
+    try:
+        parse_definition(definition)
+    except DefinitionError as error:
+        if not all(problem.only_here for problem in error.problems):
+            raise
+        for problem in error.problems:
+            click.echo(f"note: {problem}", err=True)
+
+
+def _refuse_data_of(target: str | None) -> None:
+    """A definition names its data itself: --data would change nothing about it."""
+    from mlops.authoring.target import DefinitionTarget, parse_target
+
+    if isinstance(parse_target(target, Path.cwd()), DefinitionTarget):
+        raise UsageError(
+            "--data and --data-file have no effect on a definition JSON, which names its data",
+            where=f"TARGET {target}",
+            next_step="leave them out, or give the data by a parameter: -p NAME=VALUE",
+        )
+
+
+def _print_head(console: Console, running: RunningExecution) -> None:
+    from mlops.cli.console import shown_path
+
     console.print(
         f"mlops · {running.backend} · {running.runtime} · gateway {running.client.url.removeprefix('http://')}"
-        f" · store {_relative(settings.store)}",
+        f" · store {shown_path(running.settings.store)}",
         style="dim",
         markup=False,
         soft_wrap=True,
@@ -154,12 +223,43 @@ def _follow(console: Console, running: RunningExecution, *, with_logs: bool) -> 
     with make_view(console, running.step_names, with_logs=with_logs) as view:
         follower = Follower(view)
         try:
+            _print_head(console, running)
             return follower.follow(running.client, running.id)
+        except GatewayUnavailable as error:
+            raise _left_alone(error, running) from error
         except KeyboardInterrupt:
             view.say("  interrupted: stopping the execution (Ctrl-C again to leave it stopping)")
-            running.stop()
+            _stop(running)
             follower.follow(running.client, running.id)
             return "Stopped"
+        except BrokenPipeError:
+            # Nobody reads any more (`mlops run | head`): as an interrupt, with nobody to tell.
+            _stop(running)
+            raise
+
+
+def _left_alone(error: GatewayUnavailable, running: RunningExecution) -> MlopsError:
+    """What to do about an execution whose gateway has gone."""
+    from mlops.runs import state_folder_gone
+
+    store = running.settings.store
+    if not store.is_dir():
+        return state_folder_gone(store)
+    return GatewayUnavailable(
+        f"{error.what}\nThe gateway was lost while the execution {running.id} ran",
+        where=f"its log is {store / 'gateway.log'}",
+        next_step=f"mlops executions show {running.id}: starts a gateway, tells what became of it",
+    )
+
+
+def _stop(running: RunningExecution) -> None:
+    """Ask for the end. That the execution has ended by itself meanwhile is as good."""
+    with interrupts_held():
+        try:
+            running.stop()
+        except ServiceError as error:
+            if error.code != "ValidationException":
+                raise
 
 
 def _finish(
@@ -180,8 +280,8 @@ def _finish(
             if outcome is not None:
                 details |= outcome.as_json()
                 code = 0 if outcome.passed else 1
-    except (ExecutionFailed, ServiceError):
-        # The pipeline's own result is told all the same, and then what failed after it.
+    except (MlopsError, KeyboardInterrupt):
+        # The pipeline's own result is told all the same, and then what ended the rest.
         _tell(console, running, details, json_file)
         raise
     _tell(console, running, details, json_file)
@@ -195,23 +295,35 @@ def _tell(
     from mlops.runs import write_report
 
     report = write_report(running.settings, details)
-    print_summary(console, details, _relative(report))
-    _write_json(json_file, as_json(details))
+    if json_file:
+        _write_json(json_file, as_json(details))
+    print_summary(console, details, store=running.settings.store, report=report)
 
 
 def _teller(console: Console) -> Callable[[str], None]:
     return lambda line: console.print(f"  {line}", markup=False, soft_wrap=True)
 
 
-def _write_json(file: Path | None, document: dict[str, Any]) -> None:
-    if file is None:
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(document, indent=2, default=str) + "\n", encoding="utf-8")
+def _make_way_for(json_file: Path | None) -> None:
+    """Remove the document of an earlier run, so that none is there until this run has ended.
 
-
-def _relative(path: Path) -> str:
+    Raises:
+        UsageError: the file cannot be written; better said now than after the run.
+    """
+    if json_file is None or (json_file.exists() and not json_file.is_file()):
+        return  # a pipe or a device, /dev/stdout for one
     try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        with json_file.open("a"):  # one that must not be written must not be removed either
+            pass
+        json_file.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"The file of --json cannot be written: {os.strerror(error.errno or 0)}",
+            where=str(json_file),
+            next_step="give another file",
+        ) from error
+
+
+def _write_json(file: Path, document: dict[str, Any]) -> None:
+    file.write_text(json.dumps(document, indent=2, default=str) + "\n", encoding="utf-8")

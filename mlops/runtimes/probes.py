@@ -124,6 +124,8 @@ def _docker_overlays(engine: Engine, settings: Settings) -> Finding:
             outcome = runtime.start(job).wait()
     except MlopsError as error:
         return Finding(name, BROKEN, error.what, error.next_step)
+    except OSError as error:
+        return Finding(name, LACKING, f"not tried: {error}", "choose another store")
     if outcome is None or outcome.exit_status != 0:
         return Finding(name, BROKEN, f"a container of {images[0]} ended with {outcome}")
     if not runtime.overlays_work:
