@@ -64,8 +64,8 @@ def check_supported(request: JsonObject) -> None:
             raise invalid(f"{name} is not supported by the local gateway: {reason}")
     if request.get("ImageConfig", {}).get("WorkingDirectory"):
         raise invalid(
-            "ImageConfig.WorkingDirectory is not supported by the local gateway: set WORKDIR in the "
-            "image's Dockerfile"
+            "ImageConfig.WorkingDirectory is not supported by the local gateway: set WORKDIR in "
+            "the image's Dockerfile"
         )
     timeout, memory = request.get("Timeout", 0), request.get("MemorySize", 0)
     for value, name, most in (
