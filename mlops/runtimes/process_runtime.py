@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -442,8 +443,10 @@ def _copies(record: JsonObject) -> Copies:
 def _clear_away(run: Path, copies: Copies) -> None:
     try:
         dematerialise(copies.folder, copies.mounts)
-        if run.exists():
-            remove_tree(run)
+        while run.exists():
+            # Another gateway may remove it, too, as the one leaves and the other starts.
+            with suppress(FileNotFoundError):
+                remove_tree(run)
     except OSError as error:
         raise os_error(error, "A job's temporary files cannot be removed") from error
 

@@ -165,10 +165,8 @@ def test_an_update_keeps_what_it_is_asked_to_keep(account: Account) -> None:
             }
         },
     )
-    pending = account.describe()
-    assert pending["EndpointStatus"] in ("Updating", "InService")
-    if pending["EndpointStatus"] == "Updating":
-        assert pending["PendingDeploymentSummary"]["EndpointConfigName"] == "c2"
+    pending = account.describe().get("PendingDeploymentSummary")
+    assert pending is None or pending["EndpointConfigName"] == "c2"  # it may be quick
     described = account.in_service()
     assert described["EndpointConfigName"] == "c2"
     (variant,) = described["ProductionVariants"]

@@ -168,7 +168,7 @@ def test_operations_that_are_not_answered_are_named(sagemaker: Any, aws: Clients
         ("ssm", "get_parameter", {"Name": "x"}),  # JSON
         ("iam", "list_roles", {}),  # query
         ("ec2", "describe_instances", {}),  # EC2's query
-        ("lambda", "list_functions", {}),  # REST with JSON
+        ("apigateway", "get_rest_apis", {}),  # REST with JSON
         ("route53", "list_hosted_zones", {}),  # REST with XML
         ("cloudwatch", "list_metrics", {}),  # CBOR
         (

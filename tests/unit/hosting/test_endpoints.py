@@ -373,6 +373,8 @@ def test_the_other_servers_answer_meanwhile(house: House) -> None:
     def one_falls(container: FakeContainer) -> int:
         server = FakeModelServer(who)
         if container.job.environment["WHO"] == "a":
+            if fall.is_set():
+                return 3
             server.kill = fall
         return server(container)
 
