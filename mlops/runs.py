@@ -150,6 +150,21 @@ def stop_execution(client: GatewayClient, arn: str) -> None:
     )
 
 
+def resume_execution(client: GatewayClient, execution: Mapping[str, Any]) -> bool:
+    """Go on with an execution that has failed or was stopped; False where it goes on by itself.
+
+    Raises:
+        ServiceError: it has succeeded.
+    """
+    if execution["status"] in ("Executing", "Stopping"):
+        return False
+    client.call(
+        "RetryPipelineExecution",
+        {"PipelineExecutionArn": execution["arn"], "ClientRequestToken": uuid4().hex},
+    )
+    return True
+
+
 def state_folder_gone(store: Path) -> EnvironmentLacks:
     return EnvironmentLacks(
         "The state folder was removed while the pipeline ran, and with it what the run made",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def executions() -> None:
-    """List, show, stop executions, and read their logs."""
+    """List, show, stop, resume executions, and read their logs."""
 
 
 @executions.command("list")
@@ -150,6 +150,30 @@ def stop(execution: str, store: Path | None) -> None:
     found = client.execution(_id(client, execution))["execution"]
     stop_execution(client, found["arn"])
     click.echo(f"stopping {found['id']} · mlops executions logs -f {found['id']}")
+
+
+@executions.command()
+@click.argument("execution")
+@click.option("--follow", "-f", is_flag=True, help="Show what it does until it ends.")
+@store_option
+def resume(execution: str, follow: bool, store: Path | None) -> None:
+    """Go on with EXECUTION, failed or stopped, from the steps that did not succeed.
+
+    What an earlier gateway left unfinished goes on by itself, whenever a gateway starts.
+    """
+    from mlops import app
+    from mlops.cli.console import make_console
+    from mlops.cli.follow import Follower
+    from mlops.cli.view import PlainView
+    from mlops.runs import resume_execution
+
+    client = app.client(load_settings(store=store))
+    found = client.execution(_id(client, execution))["execution"]
+    resumed = resume_execution(client, found)
+    click.echo(f"{'resuming' if resumed else 'goes on by itself:'} {found['id']}")
+    if follow:
+        with PlainView(make_console()) as view:
+            Follower(view).follow(client, found["id"])
 
 
 def _id(client: GatewayClient, execution: str) -> str:

@@ -7,7 +7,7 @@ several records.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -56,8 +56,10 @@ class Journal:
         self._clock = clock
         self._changed = changed
 
-    def create(self, execution: ExecutionRecord) -> None:
+    def create(self, execution: ExecutionRecord, steps: Sequence[StepRecord] = ()) -> None:
         """Write a new execution, once there is room to record how it ends.
+
+        `steps` have succeeded from the beginning: another execution lends them.
 
         Raises:
             MlopsError: the store could not; nothing is written.
@@ -66,6 +68,11 @@ class Journal:
         with self._state.transaction():
             self._state.put_execution(execution)
             self._append(execution.arn, EXECUTION, execution_event(execution))
+            for step in steps:
+                self._state.put_step(step)
+                detail = f"reused from {(step.reused_from or '').rpartition('/')[2]}"
+                event = step_event(step, step.started_at, detail=detail)
+                self._append(execution.arn, STEP, event)
         self._changed()
 
     def write(self, execution_arn: str, change: Change) -> None:

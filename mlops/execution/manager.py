@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from mlops.definition import bind_parameters, parse_definition
-from mlops.engine import ExecutionState
 from mlops.errors import GatewayUnavailable, MlopsError, ServiceError
 from mlops.execution.caching import StoredStepCache
 from mlops.execution.callbacks import Callbacks
@@ -20,7 +19,8 @@ from mlops.execution.names import execution_arn, new_execution_id
 from mlops.execution.outputs import SYNC_SECONDS
 from mlops.execution.recovery import abandoned
 from mlops.execution.reserve import DiskReserve
-from mlops.execution.resuming import History, of_interrupted, of_retried
+from mlops.execution.resuming import History, of_interrupted, of_new, of_retried
+from mlops.execution.selective import as_reused, lent_steps
 from mlops.execution.step_run import EXECUTION_LABEL, STEP_LABEL, STORE_LABEL, Parts
 from mlops.execution.stopping import STOP_GRACE_SECONDS, StopSignal
 from mlops.ports import (
@@ -31,12 +31,14 @@ from mlops.ports import (
     ExecutionRecord,
     ExecutionStatus,
     FunctionHost,
+    JsonObject,
     ModelRegistry,
     ObjectStore,
     PipelineRecord,
     QueueHost,
     RunningJob,
     StateStore,
+    StepRecord,
 )
 from mlops.settings import Settings
 
@@ -112,24 +114,26 @@ class ExecutionManager:
         description: str | None = None,
         client_request_token: str | None = None,
         cache_mode: str | None = None,
+        selective: JsonObject | None = None,
     ) -> ExecutionRecord:
         """Start an execution of `pipeline`; what is wrong with it is said before anything is kept.
 
         The same `client_request_token` again gives the execution that it started. The execution's
         own `max_parallel_steps` wins over the pipeline's. `cache_mode` is ``off`` where every step
-        shall run again, or one of `settings.CACHE_MODES`.
+        shall run again, or one of `settings.CACHE_MODES`. `selective` is botocore's
+        ``SelectiveExecutionConfig``: run a part of the pipeline.
 
         Raises:
             DefinitionError: the definition breaks rules.
             ParameterError: a parameter is unknown, missing, or has a wrong value.
-            UsageError: `max_parallel_steps` is below 1.
+            UsageError: `max_parallel_steps` is below 1, or the selection breaks a rule.
             DiskFull: there is no room to record an execution.
             GatewayUnavailable: this manager is closing.
         """
         definition = parse_definition(pipeline.definition)
         bound = bind_parameters(definition, parameters or {})
         limit = pipeline.max_parallel_steps if max_parallel_steps is None else max_parallel_steps
-        ExecutionState(definition, max_parallel_steps=limit)
+        lent = lent_steps(self._state, pipeline, definition, selective) if selective else ()
         now = self._clock.now()
         execution_id = new_execution_id()
         execution = ExecutionRecord(
@@ -147,11 +151,16 @@ class ExecutionManager:
             max_parallel_steps=limit,
             client_request_token=client_request_token,
             cache_mode=cache_mode,
+            selective=selective,
         )
-        driver = Driver(execution, definition, bound, self._parts, self._journal, self._forget)
-        return self._admit(execution, driver)
+        history = of_new([as_reused(step, execution, now) for step in lent])
+        parts, journal = self._parts, self._journal
+        driver = Driver(execution, definition, bound, parts, journal, self._forget, history)
+        return self._admit(execution, driver, history.steps)
 
-    def _admit(self, execution: ExecutionRecord, driver: Driver) -> ExecutionRecord:
+    def _admit(
+        self, execution: ExecutionRecord, driver: Driver, reused: Sequence[StepRecord]
+    ) -> ExecutionRecord:
         # A lock of its own: journal and follow() meet the others in another order.
         with self._admission:
             self._check_open()
@@ -160,7 +169,7 @@ class ExecutionManager:
                 before = self._state.find_execution_by_token(execution.pipeline_name, token)
                 if before is not None:
                     return before
-            self._journal.create(execution)
+            self._journal.create(execution, reused)
             with self._lock:
                 self._drivers[execution.arn] = driver
         driver.start()

@@ -8,7 +8,7 @@ stopped: what has succeeded stays, the rest runs anew (`of_retried`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mlops.definition import PipelineDefinition
 from mlops.engine import PastStep, Selection, StepState
@@ -80,6 +80,12 @@ def outcome(step: StepRecord) -> str | None:
     """A condition step's; None for every other."""
     value = step.outputs.get("Outcome") if step.type == "Condition" else None
     return value if isinstance(value, str) else None
+
+
+def of_new(reused: Sequence[StepRecord]) -> History:
+    """The history of a new execution, for which another one lends the steps `reused`."""
+    steps = tuple(replace(step, position=number) for number, step in enumerate(reused))
+    return History(steps=steps, next_position=len(steps))
 
 
 def of_interrupted(

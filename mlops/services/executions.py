@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from mlops.definition import PipelineDefinition, bind_parameters, parse_definition, render_text
-from mlops.errors import DefinitionError, ParameterError, ServiceError
+from mlops.errors import DefinitionError, ParameterError, ServiceError, UsageError
 from mlops.ports import (
     ExecutionRecord,
     ExecutionStatus,
@@ -26,7 +26,6 @@ from mlops.services.validation import invalid, missing, refuse_unsupported
 from mlops.settings import CACHE_MODES, CACHE_OFF
 
 _UNSUPPORTED_START = {
-    "SelectiveExecutionConfig": "every step of a pipeline runs; start without it",
     "PipelineVersionId": "a pipeline has one version here, its newest",
     "PipelineVersionAlias": "a pipeline has one version here, its newest",
     "MlflowExperimentName": "there is no MLflow server here",
@@ -49,9 +48,18 @@ class Executions(Protocol):
         description: str | None = None,
         client_request_token: str | None = None,
         cache_mode: str | None = None,
+        selective: JsonObject | None = None,
     ) -> ExecutionRecord: ...
 
     def stop(self, arn: str) -> Any: ...
+
+    def retry(
+        self,
+        arn: str,
+        *,
+        max_parallel_steps: int | None = None,
+        client_request_token: str | None = None,
+    ) -> Any: ...
 
 
 class ExecutionOperations:
@@ -74,6 +82,7 @@ class ExecutionOperations:
         return {
             "StartPipelineExecution": self.start,
             "StopPipelineExecution": self.stop,
+            "RetryPipelineExecution": self.retry,
             "DescribePipelineExecution": self.describe,
             "UpdatePipelineExecution": self.update,
             "ListPipelineExecutions": self.list_executions,
@@ -100,8 +109,9 @@ class ExecutionOperations:
                 description=request.get("PipelineExecutionDescription"),
                 client_request_token=request["ClientRequestToken"],
                 cache_mode=cache_mode,
+                selective=request.get("SelectiveExecutionConfig"),
             )
-        except (ParameterError, DefinitionError) as error:
+        except (ParameterError, DefinitionError, UsageError) as error:
             raise invalid(str(error)) from error
         return {"PipelineExecutionArn": execution.arn}
 
@@ -119,6 +129,19 @@ class ExecutionOperations:
             )
         if execution.status is not ExecutionStatus.STOPPING:
             self._executions.stop(execution.arn)
+        return {"PipelineExecutionArn": execution.arn}
+
+    def retry(self, request: JsonObject) -> JsonObject:
+        """RetryPipelineExecution: the same execution goes on; what has succeeded is not repeated.
+
+        The same ClientRequestToken again changes nothing more.
+        """
+        execution = self.find("RetryPipelineExecution", request["PipelineExecutionArn"])
+        self._executions.retry(
+            execution.arn,
+            max_parallel_steps=parallelism_of(request),
+            client_request_token=request["ClientRequestToken"],
+        )
         return {"PipelineExecutionArn": execution.arn}
 
     def describe(self, request: JsonObject) -> JsonObject:
@@ -139,6 +162,7 @@ class ExecutionOperations:
             "CreatedBy": self._arns.user_context,
             "LastModifiedBy": self._arns.user_context,
             "ParallelismConfiguration": parallelism_member(execution.max_parallel_steps),
+            "SelectiveExecutionConfig": execution.selective,
         }
 
     def update(self, request: JsonObject) -> JsonObject:
@@ -294,6 +318,8 @@ def _step_entry(step: StepRecord, texts: Mapping[str, tuple[str | None, str | No
         "FailureReason": step.failure_reason,
         "Metadata": step.metadata,
         "AttemptCount": step.attempts,
+        "SelectiveExecutionResult": step.reused_from
+        and {"SourcePipelineExecutionArn": step.reused_from},
         "CacheHitResult": step.cached_from and {"SourcePipelineExecutionArn": step.cached_from},
     }
 

@@ -419,3 +419,28 @@ def test_by_hand(settings: Settings) -> None:
     assert GatewayClient(address["url"]).health()["pid"] == process.pid
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
+
+
+def test_resume_by_the_command(settings: Settings, lab: SimpleNamespace) -> None:
+    """An execution that was stopped with its gateway goes on when a person says so."""
+    client = GatewayClient(ensure_gateway(settings).url)
+    arn = start_waiting(client, lab, 2)
+    stop_gateway(settings)
+    # The command starts the gateway by itself.
+    resumed = subprocess.run(
+        [
+            *(sys.executable, "-m", "mlops", "executions", "resume", arn),
+            *("--follow", "--store", str(settings.store)),
+        ],
+        env={**os.environ, "MLOPS_RUNTIME": "process"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resuming" in resumed.stdout
+    client = GatewayClient(ensure_gateway(settings).url)
+    assert status_of(client, arn) == "Succeeded"
+    (step,) = steps_of(client, arn)
+    assert step["AttemptCount"] == 2
+    stop_gateway(settings)

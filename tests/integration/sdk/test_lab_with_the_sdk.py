@@ -9,6 +9,7 @@ import sagemaker
 from botocore.exceptions import ClientError, WaiterError
 from sagemaker.workflow.fail_step import FailStep
 from sagemaker.workflow.pipeline import Pipeline
+from sagemaker.workflow.selective_execution_config import SelectiveExecutionConfig
 
 from mlops.runtimes.fake import FakeRuntime, Script
 from mlops.sessions.local import GatewayPipelineSession, upload_lab
@@ -134,3 +135,23 @@ def test_what_the_sdk_asks_a_session(session: Any, settings: Settings, tmp_path:
     assert session.default_bucket() == settings.artifact_bucket
     uri = session.upload_data(str(tmp_path / "rows.csv"), key_prefix="rows")
     assert uri == f"s3://{settings.artifact_bucket}/rows/rows.csv"
+
+
+def test_a_part_of_the_lab_run_alone(pipeline: Any, session: Any, runtime: FakeRuntime) -> None:
+    """The SDK takes the latest execution as the source, by itself."""
+    pipeline.upsert(session.role)
+    first = pipeline.start()
+    first.wait(delay=1)
+    ran = len(runtime.started)
+    selection = SelectiveExecutionConfig(selected_steps=["Evaluate"])
+    execution = pipeline.start(selective_execution_config=selection)
+    execution.wait(delay=1)
+    steps = {step["StepName"]: step for step in execution.list_steps()}
+    assert set(steps) == {"ETL", "Train", "Evaluate"}
+    lent = {"SourcePipelineExecutionArn": first.arn}
+    assert steps["Train"]["SelectiveExecutionResult"] == lent
+    assert execution.describe()["SelectiveExecutionConfig"] == {
+        **lent,
+        "SelectedSteps": [{"StepName": "Evaluate"}],
+    }
+    assert [job.labels["mlops.step"] for job in runtime.started[ran:]] in (["Evaluate"], [])

@@ -16,7 +16,7 @@ from mlops.clock import SystemClock
 from mlops.definition import bind_parameters, parse_definition
 from mlops.errors import NoSuchBucket, NoSuchKey
 from mlops.hosting import EndpointManager
-from mlops.ports import ExecutionRecord, ExecutionStatus, PipelineRecord, StateStore
+from mlops.ports import ExecutionRecord, ExecutionStatus, JsonObject, PipelineRecord, StateStore
 from mlops.runtimes.fake import FakeRuntime
 from mlops.runtimes.fake_model import FakeModelServer
 from mlops.services import SageMakerService, ServiceRegistry
@@ -77,6 +77,7 @@ class RecordedExecutions:
         description: str | None = None,
         client_request_token: str | None = None,
         cache_mode: str | None = None,
+        selective: JsonObject | None = None,
     ) -> ExecutionRecord:
         bind_parameters(parse_definition(pipeline.definition), parameters)
         before = self._state.find_execution_by_token(pipeline.name, client_request_token or "")
@@ -98,9 +99,19 @@ class RecordedExecutions:
             description=description,
             max_parallel_steps=max_parallel_steps or pipeline.max_parallel_steps,
             client_request_token=client_request_token,
+            selective=selective,
         )
         self._state.put_execution(execution)
         return execution
+
+    def retry(
+        self,
+        arn: str,
+        *,
+        max_parallel_steps: int | None = None,
+        client_request_token: str | None = None,
+    ) -> None:
+        self.end(arn, ExecutionStatus.EXECUTING)
 
     def stop(self, arn: str) -> None:
         self.end(arn, ExecutionStatus.STOPPING)

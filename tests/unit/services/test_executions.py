@@ -83,7 +83,6 @@ def test_start_of_a_missing_pipeline(start: Start) -> None:
 @pytest.mark.parametrize(
     "member",
     [
-        {"SelectiveExecutionConfig": {"SelectedSteps": [{"StepName": "Stop"}]}},
         {"MlflowExperimentName": "x"},
         {"PipelineVersionId": 1},
     ],
