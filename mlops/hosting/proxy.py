@@ -87,12 +87,16 @@ class Connections:
             NotReached, NoAnswer, TooSlow
         """
         kept = self._take()
-        if kept is not None:
+        if kept is None:
+            return self._exchange(self._connect(timeout), path, body, headers, timeout)
+        try:
+            return self._exchange(kept, path, body, headers, timeout)
+        except NoAnswer as closed:
             try:
-                return self._exchange(kept, path, body, headers, timeout)
-            except NoAnswer:
-                pass  # it had been closed while it waited
-        return self._exchange(self._connect(timeout), path, body, headers, timeout)
+                fresh = self._connect(timeout)  # it had been closed while it waited
+            except NotReached:
+                raise closed from None  # no: the server has died, over this request for all we know
+        return self._exchange(fresh, path, body, headers, timeout)
 
     def close(self) -> None:
         """Close those that wait; those in use close when they are given back."""

@@ -183,6 +183,7 @@ def test_a_server_that_dies_comes_back(site: Site) -> None:
         account = site.account(url)
         account.config(model=model(account, "blue"))
         account.endpoint()
+        account.invoke()
         with pytest.raises(account.runtime.exceptions.ModelError, match="model process exited"):
             account.invoke(b"die")
         described = account.status(wanted="OutOfService")

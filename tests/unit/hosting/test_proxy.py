@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -46,6 +47,8 @@ class RawServer:
                     return
 
     def close(self) -> None:
+        with suppress(OSError):  # it has been shut already
+            self._listener.shutdown(socket.SHUT_RDWR)  # closing alone does not wake who accepts
         self._listener.close()
 
 
@@ -127,6 +130,21 @@ def test_a_connection_that_was_closed_while_it_waited(serve: Serve) -> None:
     time.sleep(0.05)
     assert post(connections) == b"ok"
     assert len(server.requests) == 2
+
+
+def test_a_server_that_dies_over_a_request_on_a_kept_connection(serve: Serve) -> None:
+    def die_at_the_second(connection: socket.socket, number: int) -> None:
+        if number == 2:
+            server.close()
+            raise StopIteration
+        connection.sendall(OK)
+
+    server, connections = serve(die_at_the_second)
+    assert post(connections) == b"ok"
+    with pytest.raises(NoAnswer):
+        post(connections)
+    with pytest.raises(NotReached):
+        post(connections)
 
 
 def test_a_server_that_says_close(serve: Serve) -> None:
