@@ -57,6 +57,8 @@ def main() -> None:
                 print(f"{kind}: left out: {error.what}")
                 continue
             _measure(kind, settings, runtime)
+            if kind == "docker":
+                _forget(runtime)
 
 
 def _build(runtime: Any) -> None:
@@ -66,6 +68,10 @@ def _build(runtime: Any) -> None:
     ):
         if "error" in line:
             raise EnvironmentLacks(f"the server's image cannot be built: {line['error']}")
+
+
+def _forget(runtime: Any) -> None:
+    runtime.engine.client.remove_image(IMAGE, force=True)
 
 
 def _measure(kind: str, settings: Settings, runtime: ContainerRuntime) -> None:
