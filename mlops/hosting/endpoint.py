@@ -322,6 +322,14 @@ class Endpoint:
         for fleet in fleets:
             fleet.detach()
 
+    def end(self) -> None:
+        """End the servers and record nothing: there is nothing to record it in."""
+        with self._lock:
+            self._closed = True
+            fleets = [fleet for fleet in (self._serving, self._starting) if fleet is not None]
+        for fleet in fleets:
+            fleet.kill()
+
     # --- inside ---
 
     def _fleet(self, id: str, plan: DeploymentPlan) -> Fleet:  # noqa: A002 - what it is

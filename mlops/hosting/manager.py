@@ -246,7 +246,7 @@ class EndpointManager:
 
     def _end_orphan(self, endpoint: Endpoint) -> None:
         """No gateway will know of it again."""
-        endpoint.detach()
+        endpoint.end()
         try:
             self._runtime.remove_leftovers({**self._labels, ENDPOINT_LABEL: endpoint.name})
         except MlopsError:

@@ -49,6 +49,7 @@ class FoundProcessJob(WatchedJob):
         super().__init__(job.name)
         self._outcome_file = job.outcome
         self._run = run
+        self._pids: tuple[int, int] | None = None
         self._clear = clear
 
     def _finish(self) -> JobOutcome:
@@ -92,11 +93,14 @@ class FoundProcessJob(WatchedJob):
 
     def _processes(self) -> tuple[int | None, int | None]:
         """The supervisor and its program, of those that still run."""
-        try:
-            text = (self._run / "pids").read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None, None  # its gateway was killed while it started
-        supervisor, program = (int(number) for number in text.split())
+        if self._pids is None:  # read once: the state folder may be moved or deleted meanwhile
+            try:
+                text = (self._run / "pids").read_text(encoding="utf-8")
+            except FileNotFoundError:
+                return None, None  # its gateway was killed while it started
+            supervisor, program = (int(number) for number in text.split())
+            self._pids = supervisor, program
+        supervisor, program = self._pids
         mark = self._run.name  # a process id may have gone to somebody else
         return (
             supervisor if carries(supervisor, mark) else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -64,13 +65,24 @@ class Site:
         return Account(lambda service: session.client(service, endpoint_url=url, config=config))
 
     def servers(self) -> int:
-        """How many run; looked at from outside, as a second runtime would watch them, too."""
+        """How many run."""
+        return len(self.running())
+
+    def running(self) -> list[str]:
+        """The servers that run, looked at from outside: a second runtime would watch them, too."""
         if isinstance(self.runtime, ProcessRuntime):
             runs = self.settings.store.glob("runtime/process/*")
-            return sum(bool(marked(run.name)) for run in runs)
+            return [run.name for run in runs if marked(run.name)]
         label = f"{SERVERS_LABEL}={self.settings.store}"
         client: Any = self.runtime.engine.client  # type: ignore[attr-defined]  # it is Docker's
-        return len(client.containers(filters={"label": label}))
+        return [found["Id"] for found in client.containers(filters={"label": label})]
+
+    def still_running(self, server: str) -> bool:
+        """Whether one of `running` still does, wherever the state folder is by now."""
+        if isinstance(self.runtime, ProcessRuntime):
+            return bool(marked(server))
+        client: Any = self.runtime.engine.client  # type: ignore[attr-defined]  # it is Docker's
+        return bool(client.containers(filters={"id": server}))
 
 
 @pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "process", "plain"])
@@ -289,16 +301,29 @@ def test_a_server_that_died_without_a_gateway_is_started_anew(lasting_site: Site
         end_gateway(site.settings)
 
 
-def test_a_deleted_state_folder_takes_its_servers_with_it(lasting_site: Site) -> None:
+def test_a_moved_state_folder_takes_its_servers_with_it(lasting_site: Site) -> None:
     site = lasting_site
     address = ensure_gateway(site.settings)
     account = site.account(address.url)
     account.config(model=model(account, "blue"))
     account.endpoint()
-    (site.settings.store / "state.db").unlink()
+    (server,) = site.running()
     site.settings.store.rename(site.settings.store.with_name("moved"))
     wait_until(lambda: not Path(f"/proc/{address.pid}").exists())
-    wait_until(lambda: site.servers() == 0)
+    assert not site.still_running(server)
+
+
+def test_a_found_server_goes_with_its_folder_too(lasting_site: Site) -> None:
+    site = lasting_site
+    account = site.account(ensure_gateway(site.settings).url)
+    account.config(model=model(account, "blue"))
+    account.endpoint()
+    end_gateway(site.settings)
+    address = ensure_gateway(site.settings)
+    (server,) = site.running()
+    shutil.rmtree(site.settings.store)
+    wait_until(lambda: not Path(f"/proc/{address.pid}").exists())
+    assert not site.still_running(server)
 
 
 FILL = """
