@@ -6,15 +6,17 @@ that a person can look into them, and caches. Records, logs, reports and objects
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlops import app
 from mlops.errors import UsageError
+from mlops.runtimes.layout import remove_tree
 from mlops.settings import Settings
 
+JOB_FOLDERS = ("ml", "inputs")
+"""A job's ``/opt/ml``, and what was made ready for it."""
 MARKS = ("gateway.json", "gateway.lock", "state.db")
 """Files of which a state folder has at least one: nothing else is ever removed whole."""
 
@@ -59,18 +61,27 @@ def carry_out_clean(settings: Settings, plan: CleanPlan) -> None:
         app.stop_gateway(settings)
         app.end_servers(settings)
     for folder in plan.folders:
-        shutil.rmtree(folder, ignore_errors=False)
+        remove_tree(folder)
 
 
 def _job_folders(settings: Settings) -> Iterator[Path]:
     running = _running_ids(settings)
     for execution in sorted(settings.store.glob("executions/*")):
-        if execution.name in running:
+        if execution.name in running or not execution.is_dir():
             continue
-        yield from sorted(folder for folder in execution.glob("*/ml") if folder.is_dir())
+        for step in sorted(execution.iterdir()):
+            yield from _folders_of_jobs(step)
     cache = settings.store / "cache"
-    if cache.is_dir():
+    if cache.is_dir() and not running:  # a job may be reading what is installed there
         yield cache
+
+
+def _folders_of_jobs(step: Path) -> Iterator[Path]:
+    """What a step's job, its further attempts and its several hosts have left."""
+    yield from (folder for name in JOB_FOLDERS if (folder := step / name).is_dir())
+    for pattern in ("algo-*", "attempt-*"):
+        for part in sorted(step.glob(pattern)):
+            yield from _folders_of_jobs(part)
 
 
 def _running_ids(settings: Settings) -> set[str]:
