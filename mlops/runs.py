@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -45,6 +45,16 @@ class RunningExecution:
     @property
     def id(self) -> str:
         return self.arn.rpartition("/")[2]
+
+    def reconnected(self) -> RunningExecution:
+        """The same execution behind the gateway of now, which is started where none runs.
+
+        Raises:
+            EnvironmentLacks: the state folder has been removed, or no gateway starts.
+        """
+        if not self.settings.store.is_dir():
+            raise state_folder_gone(self.settings.store)
+        return replace(self, client=app.client(self.settings))
 
     def stop(self) -> None:
         """Ask the execution to stop; it ends as Stopped."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops.cli.plain_text import without_controls
 from mlops.cli.view import RunView, StepLine
+from mlops.interrupts import interrupts_held
 
 if TYPE_CHECKING:
     from mlops.gateway.client import GatewayClient
@@ -39,7 +40,8 @@ class Follower:
             answer = client.follow(
                 execution_id, events=self.events_read, logs=self.offsets, wait=WAIT_SECONDS
             )
-            self.take(answer)
+            with interrupts_held():  # what has come is told whole, and not a second time
+                self.take(answer)
             if answer["status"] in ENDED and not answer["events"] and not answer["logs"]:
                 return str(answer["status"])
 

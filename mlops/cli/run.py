@@ -24,8 +24,11 @@ from mlops.settings import CACHE_MODES
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from mlops.cli.follow import Follower
     from mlops.runs import RunningExecution
 
+GATEWAYS_STARTED_AGAIN = 3
+"""So often in one run: a gateway that is lost again and again (no memory) stays lost."""
 EXIT_CODES = {"Succeeded": 0, "Failed": 1, "Stopped": 130}
 
 
@@ -110,7 +113,7 @@ def run(
     TARGET is `module:function`, a Python file, or a definition JSON.
     """
     from mlops import runs
-    from mlops.cli.console import make_console
+    from mlops.cli.console import make_console, preparing
     from mlops.cli.summary import as_json
 
     given = parse_parameters(parameters)
@@ -121,22 +124,23 @@ def run(
         store=store, runtime=runtime, dataset=dataset, data_file=data_file, cache_mode=cache_mode
     )
     console = make_console()
-    running = runs.start_run(
-        settings,
-        target=target,
-        backend=backend,
-        parameters=given,
-        no_cache=no_cache,
-        build_images=build_images,
-        progress=lambda text: console.print(text, markup=False, soft_wrap=True),
-    )
+    with preparing(console, "preparing the run: gateway, pipeline, data"):
+        running = runs.start_run(
+            settings,
+            target=target,
+            backend=backend,
+            parameters=given,
+            no_cache=no_cache,
+            build_images=build_images,
+            progress=lambda text: console.print(text, markup=False, soft_wrap=True),
+        )
     if detach:
         _print_head(console, running)
         console.print(f"detached · mlops executions show {running.id}", markup=False)
         if json_file:
             _write_json(json_file, as_json(running.details()))
         return 0
-    status = _follow(console, running, with_logs=not quiet)
+    running, status = _follow(console, running, with_logs=not quiet)
     name = None if no_deploy else endpoint or (None if target else runs.lab_endpoint(settings))
     return _finish(console, running, status, json_file, name)
 
@@ -215,8 +219,13 @@ def _print_head(console: Console, running: RunningExecution) -> None:
     console.print(" · ".join(words), style="bold", markup=False, soft_wrap=True)
 
 
-def _follow(console: Console, running: RunningExecution, *, with_logs: bool) -> str:
-    """Follow to the end. Ctrl-C stops the execution and follows it to Stopped."""
+def _follow(
+    console: Console, running: RunningExecution, *, with_logs: bool
+) -> tuple[RunningExecution, str]:
+    """Follow to the end; gives the status, and the execution behind the gateway that told it.
+
+    Ctrl-C stops the execution and follows it to Stopped.
+    """
     from mlops.cli.follow import Follower
     from mlops.cli.view import make_view
 
@@ -224,32 +233,26 @@ def _follow(console: Console, running: RunningExecution, *, with_logs: bool) -> 
         follower = Follower(view)
         try:
             _print_head(console, running)
-            return follower.follow(running.client, running.id)
-        except GatewayUnavailable as error:
-            raise _left_alone(error, running) from error
+            return _follow_on(follower, running)
         except KeyboardInterrupt:
+            _stop(running)  # first of all: the next Ctrl-C may come at once
             view.say("  interrupted: stopping the execution (Ctrl-C again to leave it stopping)")
-            _stop(running)
-            follower.follow(running.client, running.id)
-            return "Stopped"
+            return _follow_on(follower, running)[0], "Stopped"
         except BrokenPipeError:
             # Nobody reads any more (`mlops run | head`): as an interrupt, with nobody to tell.
             _stop(running)
             raise
 
 
-def _left_alone(error: GatewayUnavailable, running: RunningExecution) -> MlopsError:
-    """What to do about an execution whose gateway has gone."""
-    from mlops.runs import state_folder_gone
-
-    store = running.settings.store
-    if not store.is_dir():
-        return state_folder_gone(store)
-    return GatewayUnavailable(
-        f"{error.what}\nThe gateway was lost while the execution {running.id} ran",
-        where=f"its log is {store / 'gateway.log'}",
-        next_step=f"mlops executions show {running.id}: starts a gateway, tells what became of it",
-    )
+def _follow_on(follower: Follower, running: RunningExecution) -> tuple[RunningExecution, str]:
+    """Follow past gateways that are killed: the next one takes the execution up again."""
+    for _ in range(GATEWAYS_STARTED_AGAIN):
+        try:
+            return running, follower.follow(running.client, running.id)
+        except GatewayUnavailable:
+            follower.view.say("  the gateway was lost; a new one takes the execution up again")
+            running = running.reconnected()
+    return running, follower.follow(running.client, running.id)
 
 
 def _stop(running: RunningExecution) -> None:
