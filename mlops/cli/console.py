@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +31,12 @@ def make_console(*, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
     return _Console(file=stream, width=width, highlight=False, soft_wrap=False)
+
+
+def preparing(console: Console, text: str) -> AbstractContextManager[object]:
+    """Say in a moving line what takes its time; a pipe, where nobody waits, hears nothing."""
+    moves = console.is_terminal and not console.is_dumb_terminal
+    return console.status(text, spinner="dots") if moves else nullcontext()
 
 
 def shown_path(path: Path) -> str:

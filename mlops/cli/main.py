@@ -87,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 args=None if arguments is None else list(arguments),
                 prog_name="mlops",
                 standalone_mode=False,
+                color=_colour(),
             )
             sys.stdout.flush()
         code = result if isinstance(result, int) else 0
@@ -125,8 +126,13 @@ def _exit_code(error: MlopsError) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(click.style("error: ", fg="red", bold=True) + message, err=True)
+    click.echo(click.style("error: ", fg="red", bold=True) + message, err=True, color=_colour())
     return code
+
+
+def _colour() -> bool | None:
+    """No colours where NO_COLOR says so (https://no-color.org), else those the stream takes."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def _operating_system_error(error: OSError) -> int:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from mlops.cli.console import marked, shown_path, table, when
 from mlops.cli.plain_text import without_controls
+from mlops.cli.view import WIDE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,20 +66,12 @@ def print_summary(
     """The table of steps, what failed, the metric against its gate, the package, the report."""
     execution = details["execution"]
     console.print()
+    wide = console.width >= WIDE
     table(
         console,
-        ["step", "type", "status", ">seconds", ">overhead", "detail"],
-        [
-            (
-                step["name"],
-                step["type"],
-                marked(step["status"]),
-                f"{step['seconds']:.1f}",
-                f"+{step['overhead_seconds']:.1f}",
-                step.get("detail") or "",
-            )
-            for step in details["steps"]
-        ],
+        ["step", *(["type"] if wide else []), "status", ">seconds", ">overhead"]
+        + (["detail"] if wide else []),
+        [_step_row(step, wide) for step in details["steps"]],
     )
     console.print()
     rows = [
@@ -94,6 +87,14 @@ def print_summary(
     for name, value in rows:
         if value:
             console.print(f"{name:<9}", value, soft_wrap=True, markup=False)
+
+
+def _step_row(step: Mapping[str, Any], wide: bool) -> list[str | Text]:
+    numbers = [f"{step['seconds']:.1f}", f"+{step['overhead_seconds']:.1f}"]
+    if not wide:
+        return [step["name"], marked(step["status"]), *numbers]
+    detail = step.get("detail") or ""
+    return [step["name"], step["type"], marked(step["status"]), *numbers, detail]
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -29,6 +29,8 @@ MARKS = {
     "Stopping": ("…", "yellow"),
 }
 REASON_LINES = 6
+WIDE = 100
+"""Columns from which a terminal has room for all that can be said of a step."""
 PROGRESS = re.compile(r"\b(\d+) of (\d+)\b")
 
 
@@ -108,7 +110,12 @@ class PlainView:
             self._line(text)
 
     def step_ended(self, step: StepLine) -> None:
-        self._line(step_text(step, self.name_width))
+        text = step_text(step, self.name_width)
+        if self.console.is_terminal and text.cell_len > self.console.width:
+            self._line(step_text(replace(step, detail=""), self.name_width))
+            self._line(Text(f"      {step.detail}"))
+        else:
+            self._line(text)
         if step.status == "Failed" and step.failure_reason:
             # A traceback's end says what went wrong; the summary names the log with all of it.
             lines = step.failure_reason.splitlines()
@@ -125,6 +132,7 @@ class _Running:
     step: StepLine
     since: float
     last_line: str = ""
+    spinner: Spinner = field(default_factory=lambda: Spinner("dots", style="cyan"))
 
 
 @dataclass
@@ -159,15 +167,18 @@ class LiveView(PlainView):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The moving region, drawn from what runs at this moment."""
+        wide = options.max_width >= WIDE
         table = Table.grid(padding=(0, 2))
-        for running in list(self.running.values()):
+        for name, running in list(self.running.items()):
+            name = name.ljust(self.name_width) if wide else name  # in line with the lines above
+            kind = [running.step.type] if wide else []
             table.add_row(
-                Spinner("dots", style="cyan"),
-                Text(running.step.name.ljust(self.name_width), style="bold"),
-                running.step.type,
-                f"{time.monotonic() - running.since:5.1f} s",
+                running.spinner,
+                Text(name, style="bold", no_wrap=True, overflow="ellipsis"),
+                *kind,
+                Text(f"{time.monotonic() - running.since:5.1f} s", no_wrap=True),
                 _progress(running.last_line),
-                Text(running.last_line[: max(20, options.max_width - 70)], style="dim"),
+                Text(running.last_line, style="dim", no_wrap=True, overflow="ellipsis"),
             )
         yield table
 
@@ -182,5 +193,5 @@ def _progress(line: str) -> ProgressBar | str:
 def make_view(console: Console, step_names: Sequence[str], *, with_logs: bool) -> RunView:
     """The view that fits the console."""
     width = max([len(name) for name in step_names] + [8])
-    kind = LiveView if console.is_terminal else PlainView
+    kind = LiveView if console.is_terminal and not console.is_dumb_terminal else PlainView
     return kind(console, name_width=min(width, 28), with_logs=with_logs)
