@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ class Shell:
             capture_output=True,
             text=True,
             encoding="utf-8",
+            errors="replace",
             timeout=timeout,
             **options,
         )
@@ -69,6 +71,60 @@ class Shell:
 
     def json(self, *arguments: object) -> Any:
         return json.loads(self(*arguments).stdout)
+
+    def definition(self, *steps: dict[str, Any], name: str = "pipeline", **more: Any) -> Path:
+        """Write a definition JSON: a target that starts in half a second, as no SDK compiles it."""
+        file = self.folder / f"{name}.json"
+        file.write_text(json.dumps({"Version": "2020-12-01", "Steps": steps, **more}))
+        return file
+
+    def gateway_pid(self) -> int:
+        return int(json.loads((self.store / "gateway.json").read_text())["pid"])
+
+
+def script(name: str, code: str, *, after: str | None = None) -> dict[str, Any]:
+    """A processing step that runs Python `code`; it has no inputs and no outputs."""
+    return {
+        "Name": name,
+        "Type": "Processing",
+        "Arguments": {
+            "AppSpecification": {
+                "ImageUri": "python:3.11-slim",
+                # On one line: no argument of a container may have a line end.
+                "ContainerEntrypoint": ["python3", "-u", "-c", f"exec({code!r})"],
+            },
+            "ProcessingResources": {
+                "ClusterConfig": {
+                    "InstanceCount": 1,
+                    "InstanceType": "ml.m5.large",
+                    "VolumeSizeInGB": 1,
+                }
+            },
+            "RoleArn": "arn:aws:iam::000000000000:role/r",
+        },
+        **({"DependsOn": [after]} if after else {}),
+    }
+
+
+SLEEP = "import time; print('asleep'); time.sleep(60)"
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> str:
+    """Read what the process says until `words` come."""
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if words in line:
+            return seen
+    raise AssertionError(f"{words!r} never came:\n{seen}")
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def open_shell(folder: Path, store: Path) -> Iterator[Shell]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Shell
+from .conftest import REPOSITORY, Shell, open_shell
 
 STEP_KEYS = {
     *("name", "type", "status", "failure_reason", "seconds", "overhead_seconds"),
@@ -112,8 +112,19 @@ def test_what_ran_is_listed_and_shown(first: dict[str, Any], lab: Shell) -> None
     assert "Train" in lab("executions", "logs", execution).stdout
 
 
+@pytest.mark.docker
+def test_in_containers_the_same_seed_gives_the_same_metrics(
+    first: dict[str, Any], docker_engine: Any, tmp_path: Path
+) -> None:
+    for containers in open_shell(REPOSITORY, tmp_path / "store"):
+        document = run(containers, "--runtime", "docker", "--build-images", "--no-deploy")
+        assert document["metrics"] == first["document"]["metrics"]
+        assert document["model_package"]["version"] == 1
+        assert document["endpoint"] is None
+
+
 def run(lab: Shell, *arguments: str, code: int = 0) -> dict[str, Any]:
     file = lab.store.parent / "again.json"
-    lab("run", "--quiet", "--json", file, *arguments, code=code)
+    lab("run", "--quiet", "--json", file, *arguments, code=code, timeout=300)
     document: dict[str, Any] = json.loads(Path(file).read_text())
     return document

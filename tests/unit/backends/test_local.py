@@ -1,6 +1,8 @@
 """What the local backend sends to the gateway; a fake one answers."""
 
 import json
+import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -155,3 +157,19 @@ def test_the_cache_mode_travels_beside_the_request(
     backend.submit(PIPELINE, {}, StartOptions(cache_mode=mode))
     assert gateway.headers == headers
     assert gateway.calls[0][1]["PipelineDefinition"] == DEFINITION
+
+
+def test_an_interrupt_while_it_starts_stops_what_was_started(settings: Settings) -> None:
+    class Interrupted(FakeGateway):
+        def call(self, operation: str, *arguments: Any) -> dict[str, Any]:
+            answer = super().call(operation, *arguments)
+            if operation == "StartPipelineExecution":  # started, and the answer is on its way
+                os.kill(os.getpid(), signal.SIGINT)
+            return answer
+
+    gateway = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        WithoutS3(settings, lambda: gateway).submit(PIPELINE, {})
+    operation, request = gateway.calls[-1]
+    assert operation == "StopPipelineExecution"
+    assert request["PipelineExecutionArn"] == "arn:execution"
