@@ -12,6 +12,7 @@ folder goes when the job has been seen to its end, here or by `remove_leftovers`
 from __future__ import annotations
 
 import json
+import logging
 import marshal
 import os
 import subprocess
@@ -47,6 +48,8 @@ from mlops.runtimes.served import LOOPBACK, ServerRecord, WatchedServer, as_job,
 from mlops.runtimes.watched import WatchedJob
 from mlops.settings import Settings
 
+_logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Copies:
@@ -54,6 +57,35 @@ class Copies:
 
     folder: Path
     mounts: tuple[Mount, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """A job's folder, and what stands in its record there (`_make_run_folder`)."""
+
+    run: Path
+    name: str
+    labels: Mapping[str, str]
+    copies: Copies
+    job: ServerRecord | None
+    server: ServerRecord | None
+
+    @classmethod
+    def read(cls, file: Path) -> _Kept:
+        """Raises:
+        FileNotFoundError, json.JSONDecodeError: it is not there, or not whole.
+        KeyError, TypeError, ValueError: it is none that this version writes.
+        """
+        record = json.loads(file.read_text(encoding="utf-8"))
+        job, server = record.get("job"), record.get("server")
+        return cls(
+            run=file.parent,
+            name=record["name"],
+            labels=dict(record["labels"]),
+            copies=_copies(record),
+            job=None if job is None else ServerRecord.read(job),
+            server=None if server is None else ServerRecord.read(server),
+        )
 
 
 class ProcessRuntime:
@@ -90,10 +122,10 @@ class ProcessRuntime:
     def find_jobs(self, labels: Mapping[str, str]) -> Sequence[FoundJob]:
         """As `mlops.ports.ContainerRuntime.find_jobs`."""
         found = []
-        for run, document in self._records(labels):
-            if "job" in document:
-                job = ServerRecord.read(document["job"]).job
-                running = self._found_job(run, job, _copies(document))
+        for kept in self._records(labels):
+            if kept.job is not None:
+                job = kept.job.job
+                running = self._found_job(kept.run, job, kept.copies)
                 found += [FoundJob(job.name, job.labels, running)] if running is not None else []
         return found
 
@@ -124,9 +156,9 @@ class ProcessRuntime:
     def find_servers(self, labels: Mapping[str, str]) -> Sequence[ProcessServer | FoundServer]:
         """As `mlops.ports.ContainerRuntime.find_servers`."""
         found = []
-        for run, document in self._records(labels):
-            if "server" in document:
-                server = self._found(run, ServerRecord.read(document["server"]))
+        for kept in self._records(labels):
+            if kept.server is not None:
+                server = self._found(kept.run, kept.server)
                 found += [server] if server is not None else []
         return found
 
@@ -204,20 +236,27 @@ class ProcessRuntime:
     def remove_leftovers(self, labels: Mapping[str, str]) -> Sequence[str]:
         """As `mlops.ports.ContainerRuntime.remove_leftovers`."""
         names = []
-        for run, record in self._records(labels):
-            self._remove(run, _copies(record))
-            names.append(record["name"])
+        for kept in self._records(labels):
+            self._remove(kept.run, kept.copies)
+            names.append(kept.name)
         return names
 
-    def _records(self, labels: Mapping[str, str]) -> Iterator[tuple[Path, JsonObject]]:
-        """The folders of what carries all `labels`, each with its record."""
+    def _records(self, labels: Mapping[str, str]) -> Iterator[_Kept]:
+        """What is kept of each job and server that carries all `labels`."""
         for file in sorted(self._root.glob("*/job.json")):
             try:
-                record = json.loads(file.read_text(encoding="utf-8"))
+                kept = _Kept.read(file)
             except (FileNotFoundError, json.JSONDecodeError):
                 continue  # just ended, or its gateway was killed before the job was started
-            if labels.items() <= record["labels"].items():
-                yield file.parent, record
+            except (KeyError, TypeError, ValueError):
+                # Nobody can tell whose it is, so nobody will ever ask for it: it is ended here.
+                _logger.warning("%s is of another version; what it started is ended", file)
+                kill_marked(file.parent.name)
+                with suppress(FileNotFoundError):
+                    remove_tree(file.parent)
+                continue
+            if labels.items() <= kept.labels.items():
+                yield kept
 
     def _remove(self, run: Path, copies: Copies) -> None:
         with self._lock:

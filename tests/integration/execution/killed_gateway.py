@@ -60,7 +60,8 @@ def main(kind: str, store: Path, definition: str) -> None:
         last_modified_at=now,
     )
     state.put_pipeline(pipeline)
-    print(manager.start(pipeline).arn, flush=True)
+    # The same token each time: where all has ended meanwhile, none is begun anew.
+    print(manager.start(pipeline, client_request_token="one-execution").arn, flush=True)
     time.sleep(60)
 
 

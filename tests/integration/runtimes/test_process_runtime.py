@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -110,6 +111,23 @@ def test_the_status_is_on_the_disk_for_a_gateway_that_comes_later(tmp_path: Path
     later = ProcessRuntime(Settings(store=store), namespaces=PLAIN)
     assert list(later.remove_leftovers({})) == ["job"]
     assert list(store.glob("runtime/process/*")) == []
+
+
+def test_a_job_whose_record_another_version_wrote_is_ended_and_cleared_away(
+    runtime: ProcessRuntime, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = runtime.start(spec(tmp_path, "sleep 60", labels={"a": "b"}))
+    (record,) = (tmp_path / "store").glob("runtime/process/*/job.json")
+    document = json.loads(record.read_text())
+    del document["copies"]
+    record.write_text(json.dumps(document))
+    later = ProcessRuntime(Settings(store=tmp_path / "store"), namespaces=runtime.namespaces)
+    assert later.find_jobs({"a": "b"}) == []
+    assert str(record) in caplog.text
+    assert not record.parent.exists()
+    until(lambda: not marked(record.parent.name))
+    with pytest.raises(ExitStatusLost):
+        job.wait(SOON)
 
 
 def test_a_job_is_free_of_the_gateways_terminal_and_signals(

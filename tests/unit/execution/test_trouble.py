@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -208,7 +209,9 @@ def dead(house: House, *, stopping: bool = False) -> Any:
 
     gate = threading.Event()
     execution = house.start(processing("Done"), training("Runs", DependsOn=["Done"]))
+    deadline = time.monotonic() + 20
     while "Runs" not in house.steps(execution):
+        assert time.monotonic() < deadline
         gate.wait(0.002)
     step = house.steps(execution)["Runs"]
     house.manager.stop(execution.arn)
