@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from mlops.errors import ExitStatusLost
 from mlops.execution.inputs import Input, InputStager
+from mlops.execution.job_run import JobRun
 from mlops.execution.opt_ml import BASE
 from mlops.execution.outputs import FolderSync
-from mlops.execution.step_run import StepRun
 from mlops.execution.stopping import STOP_GRACE_SECONDS, TIME_LIMIT_GRACE_SECONDS, StepStopped
 from mlops.job_outcome import kept_outcome
 from mlops.ports import JobOutcome, JobSpec, Mount, Peers, RunningJob
@@ -79,9 +79,9 @@ def _unlock_and_retry(function: Callable[[str], object], path: str, _error: obje
 
 
 class Container:
-    """A step's container, from its plan to the folder it leaves."""
+    """A job's container, from its plan to the folder it leaves."""
 
-    def __init__(self, run: StepRun, plan: ContainerPlan, peers: Peers | None = None) -> None:
+    def __init__(self, run: JobRun, plan: ContainerPlan, peers: Peers | None = None) -> None:
         """`peers`: it is one of several, each of which has a folder below the step's."""
         self._run = run
         self._plan = plan
@@ -137,7 +137,7 @@ class Container:
         if self._started.exists():
             raise ExitStatusLost(
                 f"Job {self.name} ran when its gateway was killed, and its exit status is lost",
-                next_step=f"`mlops executions resume {self._run.execution.id}` runs the step again",
+                next_step=self._run.how_to_repeat,
             )
         return None
 
@@ -239,15 +239,15 @@ class EndedJob:
 
 
 def run_to_end(
-    run: StepRun,
+    run: JobRun,
     start: Callable[[], RunningJob],
     maximum_seconds: int,
     syncs: Sequence[FolderSync],
 ) -> ContainerEnd:
-    """Start a step's job and see it to its end, which comes at `maximum_seconds` at the latest.
+    """Start a job and see it to its end, which comes at `maximum_seconds` at the latest.
 
     Raises:
-        StepStopped: the step was to stop before its job had started.
+        StepStopped: the job was to stop before it had started.
     """
     clock = run.parts.clock
     if run.stop.requested:
@@ -260,12 +260,12 @@ def run_to_end(
 
 
 def taken_up(
-    run: StepRun, job: RunningJob, maximum_seconds: int, syncs: Sequence[FolderSync]
+    run: JobRun, job: RunningJob, maximum_seconds: int, syncs: Sequence[FolderSync]
 ) -> ContainerEnd:
     """See a job to its end that an earlier gateway started; its time has run on meanwhile."""
     if run.past is None:
-        raise AssertionError(f"the step {run.step.name} has no past to take up")
-    clock, started_at = run.parts.clock, run.past.record.started_at
+        raise AssertionError(f"the job of {run.folder} has no past to take up")
+    clock, started_at = run.parts.clock, run.past.started_at
     already = (clock.now() - started_at).total_seconds()
     deadline = clock.monotonic() + maximum_seconds - already
     outcome, timed_out = _seen_to_its_end(run, job, deadline, syncs)
@@ -280,7 +280,7 @@ def taken_up(
 
 
 def _seen_to_its_end(
-    run: StepRun, job: RunningJob, deadline: float, syncs: Sequence[FolderSync]
+    run: JobRun, job: RunningJob, deadline: float, syncs: Sequence[FolderSync]
 ) -> tuple[JobOutcome, bool]:
     try:
         run.stop.attach(job)
@@ -291,7 +291,7 @@ def _seen_to_its_end(
 
 
 def _wait(
-    run: StepRun, job: RunningJob, deadline: float, syncs: Sequence[FolderSync]
+    run: JobRun, job: RunningJob, deadline: float, syncs: Sequence[FolderSync]
 ) -> tuple[JobOutcome, bool]:
     clock = run.parts.clock
     while True:
@@ -305,7 +305,7 @@ def _wait(
             sync.look()
 
 
-def _end_at_limit(run: StepRun, job: RunningJob) -> tuple[JobOutcome, bool]:
+def _end_at_limit(run: JobRun, job: RunningJob) -> tuple[JobOutcome, bool]:
     stopping = run.stop.requested
     job.stop(STOP_GRACE_SECONDS if stopping else TIME_LIMIT_GRACE_SECONDS)
     outcome = job.wait()

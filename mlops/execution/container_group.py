@@ -16,14 +16,14 @@ from mlops.execution.container import Container, ContainerEnd, ContainerPlan, ru
 from mlops.execution.failures import StepFailure
 from mlops.execution.host_logs import merged_logs
 from mlops.execution.job_group import JobGroup
-from mlops.execution.step_run import StepRun
+from mlops.execution.job_run import JobRun
 from mlops.ports import Mount, Peers, RunningJob
 
 
 class ContainerGroup:
     """Takes the same part as `Container`. `plans` are by host name, the first one first."""
 
-    def __init__(self, run: StepRun, plans: Mapping[str, ContainerPlan]) -> None:
+    def __init__(self, run: JobRun, plans: Mapping[str, ContainerPlan]) -> None:
         self._run = run
         self._hosts = tuple(plans)
         self._plans = plans
@@ -86,7 +86,7 @@ class ContainerGroup:
             raise ExitStatusLost(
                 f"The gateway was killed when {len(jobs)} of the {len(found)} instances of job "
                 f"{self._first.name} had been started",
-                next_step=f"`mlops executions resume {self._run.execution.id}` runs the step again",
+                next_step=self._run.how_to_repeat,
             )
         self._group = JobGroup(jobs)
         return self._group
@@ -137,7 +137,7 @@ class ContainerGroup:
             each.discard()
 
 
-def container_for(run: StepRun, plans: Mapping[str, ContainerPlan]) -> Container | ContainerGroup:
+def container_for(run: JobRun, plans: Mapping[str, ContainerPlan]) -> Container | ContainerGroup:
     """The container of a job, or the group of them; `plans` are by host name."""
     if len(plans) > 1:
         return ContainerGroup(run, plans)

@@ -9,10 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from mlops.definition import PipelineDefinition
 from mlops.engine import PastStep, Selection, StepState
-from mlops.ports import Event, ExecutionRecord, ExecutionStatus, RunningJob, StepRecord, StepStatus
+from mlops.ports import (
+    Event,
+    ExecutionRecord,
+    ExecutionStatus,
+    JsonObject,
+    RunningJob,
+    StepRecord,
+    StepStatus,
+)
 
 _STATES = {
     StepStatus.STARTING: StepState.RUNNING,
@@ -31,6 +40,14 @@ class Past:
     record: StepRecord
     jobs: Mapping[str, RunningJob]
     """Its jobs that were found, by their names."""
+
+    @property
+    def started_at(self) -> datetime:
+        return self.record.started_at
+
+    @property
+    def described(self) -> JsonObject:
+        return self.record.outputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

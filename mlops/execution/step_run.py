@@ -147,6 +147,10 @@ class StepRun:
             STEP_LABEL: self.step.name,
         }
 
+    @property
+    def how_to_repeat(self) -> str:
+        return f"`mlops executions resume {self.execution.id}` runs the step again"
+
     def resolve_arguments(self) -> Any:
         """The step's ``Arguments`` with every reference and function resolved.
 

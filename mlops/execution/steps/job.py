@@ -1,6 +1,7 @@
-"""What Processing and Training steps have in common: a job that the service would have made.
+"""What Processing and Training jobs have in common: a request in, a Describe answer out.
 
-``JobExecutor.run`` holds the order of things; a kind of job fills in the hooks below it.
+``JobExecutor.run`` is the job of a step; ``carry_out`` and ``describe`` serve a job that somebody
+asked for directly (``direct_jobs``), too. A kind of job fills in the hooks below.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from mlops.execution.failures import (
     refused,
     step_failure_reason,
 )
+from mlops.execution.job_run import JobPast, JobRun
 from mlops.execution.logs import last_detail
 from mlops.execution.names import job_arn, with_custom_prefix
-from mlops.execution.resuming import Past
 from mlops.execution.step_run import Announcement, StepResult, StepRun
 from mlops.execution.stopping import StepStopped
 from mlops.log_tail import last_lines
@@ -84,7 +85,7 @@ class JobView:
 
 
 class JobExecutor(ABC):
-    """Runs a step that is one job."""
+    """Runs one kind of job, and the steps that are such a job."""
 
     operation: ClassVar[str]
     """The operation that makes the job: ``CreateProcessingJob``."""
@@ -99,16 +100,16 @@ class JobExecutor(ABC):
 
     def run(self, run: StepRun) -> StepResult:
         """Make the job, announce it, run its container, keep what it made."""
-        job = self._make(run) if run.past is None else self._made(run, run.past)
+        job = self._make(run) if run.past is None else self._of_step(run, run.past)
         cached = run.parts.cache.look_up(run, job.request)
         if cached.hit is not None and run.past is None:
             return _taken_over(cached.hit)
         metadata = {self.metadata_member: {"Arn": job.arn}}
         if run.past is None:
-            started = self._describe(run, job, JobView(JobStatus.IN_PROGRESS, job.created_at))
+            started = self.describe(run, job, JobView(JobStatus.IN_PROGRESS, job.created_at))
             run.announce(Announcement(job.name, metadata, started, cached.note))
-        view = self._carry_out(run, job)
-        outputs = self._describe(run, job, view)
+        view = self.carry_out(run, job)
+        outputs = self.describe(run, job, view)
         completed = view.status is JobStatus.COMPLETED
         keep = completed and cached.key is not None
         return StepResult(
@@ -125,33 +126,78 @@ class JobExecutor(ABC):
 
     def _make(self, run: StepRun) -> Job:
         """What CreateProcessingJob or CreateTrainingJob does: check the request, name the job."""
-        arguments = run.resolve_arguments()
+        return self.made_of(run, self.request_of(run.resolve_arguments(), run.job_name))
+
+    def request_of(self, arguments: JsonObject, job_name: str) -> JsonObject:
+        """The request that the step's resolved `arguments` make, with the job's name in it.
+
+        Raises:
+            StepFailure: the service would refuse it, or it does not run here.
+        """
         request = self._normalise(dict(arguments))
         prefix = request.get(self.name_member)
-        name = run.job_name
+        name = job_name
         if isinstance(prefix, str) and prefix:
-            name = with_custom_prefix(prefix, run.job_name)
+            name = with_custom_prefix(prefix, job_name)
         request[self.name_member] = name
         try:
             validate_request("sagemaker", self.operation, request)
         except ServiceError as error:
             raise refused(self.operation, error) from error
         self._check(request)
+        return request
+
+    def made_of(self, run: StepRun, request: JsonObject) -> Job:
+        """The job that a checked request makes."""
+        name = str(request[self.name_member])
         arn = job_arn(run.execution.pipeline_arn, self.arn_kind, name)
         return Job(name, arn, request, run.parts.clock.now())
 
-    def _made(self, run: StepRun, past: Past) -> Job:
-        """The job that an earlier gateway made: its Describe answer holds its request."""
-        described = past.record.outputs
-        operation = aws_model.load_service("sagemaker").operation_model(self.operation)
-        members = operation.input_shape.members if operation.input_shape else {}
-        request = {name: described[name] for name in members if name in described}
-        name = str(request[self.name_member])
-        arn = job_arn(run.execution.pipeline_arn, self.arn_kind, name)
-        created_at = datetime.fromtimestamp(described["CreationTime"], UTC)
-        return Job(name, arn, request, created_at)
+    def check(self, request: JsonObject) -> None:
+        """Refuse what is within the service model and is not taken all the same.
 
-    def _carry_out(self, run: StepRun, job: Job) -> JobView:
+        Raises:
+            StepFailure: why.
+        """
+        self._check(request)
+
+    def foretold(self, run: StepRun, request: JsonObject) -> JsonObject:
+        """The Describe answer of the job of `request`, as far as it can be told before it runs."""
+        job = self.made_of(run, request)
+        return self._describe(run, job, JobView(JobStatus.COMPLETED, job.created_at))
+
+    def _of_step(self, run: StepRun, past: JobPast) -> Job:
+        request = self.request_in(past.described)
+        arn = job_arn(run.execution.pipeline_arn, self.arn_kind, str(request[self.name_member]))
+        return self.made_before(arn, past.described)
+
+    def request_in(self, described: JsonObject) -> JsonObject:
+        """The request that a Describe answer holds."""
+        members = aws_model.members("sagemaker", self.operation)
+        return {name: value for name, value in described.items() if name in members}
+
+    def made_before(self, arn: str, described: JsonObject) -> Job:
+        """The job that an earlier gateway made: its Describe answer holds its request."""
+        request = self.request_in(described)
+        created_at = datetime.fromtimestamp(described["CreationTime"], UTC)
+        return Job(str(request[self.name_member]), arn, request, created_at)
+
+    def completed(self, request: JsonObject) -> JsonObject:
+        """`request` with what the service fills in, refused where the service would.
+
+        Raises:
+            StepFailure: why.
+        """
+        request = self._normalise(dict(request))
+        self._check(request)
+        return request
+
+    def describe(self, run: JobRun, job: Job, view: JobView) -> JsonObject:
+        """The answer of the job's Describe operation, in botocore's shape."""
+        return self._describe(run, job, view)
+
+    def carry_out(self, run: JobRun, job: Job) -> JobView:
+        """Run the job's containers to the end and keep what they made; raises nothing."""
         now = run.parts.clock.now
         hosts = self._cluster(job.request).hosts
         container = container_for(run, {host.name: self._plan(run, job, host) for host in hosts})
@@ -174,7 +220,7 @@ class JobExecutor(ABC):
         return view
 
     def _conclude(
-        self, run: StepRun, job: Job, container: Container | ContainerGroup, end: ContainerEnd
+        self, run: JobRun, job: Job, container: Container | ContainerGroup, end: ContainerEnd
     ) -> JobView:
         outcome, message = end.outcome, container.read_message(self.message_file)
         failed = outcome.exit_status != 0
@@ -208,19 +254,19 @@ class JobExecutor(ABC):
         """The instances of the job."""
 
     @abstractmethod
-    def _plan(self, run: StepRun, job: Job, host: Host) -> ContainerPlan:
+    def _plan(self, run: JobRun, job: Job, host: Host) -> ContainerPlan:
         """The container on one of them."""
 
     @abstractmethod
-    def _keep(self, run: StepRun, job: Job, container: Container | ContainerGroup) -> None:
+    def _keep(self, run: JobRun, job: Job, container: Container | ContainerGroup) -> None:
         """Store what a job that succeeded made."""
 
     @abstractmethod
-    def _keep_stopped(self, run: StepRun, job: Job, container: Container | ContainerGroup) -> None:
+    def _keep_stopped(self, run: JobRun, job: Job, container: Container | ContainerGroup) -> None:
         """Store what the service stores of a job that was stopped."""
 
     @abstractmethod
-    def _describe(self, run: StepRun, job: Job, view: JobView) -> JsonObject:
+    def _describe(self, run: JobRun, job: Job, view: JobView) -> JsonObject:
         """The answer of the job's Describe operation, in botocore's shape."""
 
 

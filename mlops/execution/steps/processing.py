@@ -10,6 +10,7 @@ from mlops.execution.container import Container, ContainerPlan
 from mlops.execution.container_group import ContainerGroup
 from mlops.execution.failures import LONGEST_JOB_REASON, refused
 from mlops.execution.inputs import Input
+from mlops.execution.job_run import JobRun
 from mlops.execution.names import timestamp
 from mlops.execution.opt_ml import (
     BASE,
@@ -22,7 +23,6 @@ from mlops.execution.opt_ml import (
     relative_to_base,
 )
 from mlops.execution.outputs import upload_folders
-from mlops.execution.step_run import StepRun
 from mlops.execution.steps.job import Job, JobExecutor, JobView, not_yet
 from mlops.ports import JsonObject
 
@@ -53,7 +53,7 @@ class ProcessingExecutor(JobExecutor):
     def _cluster(self, request: JsonObject) -> Cluster:
         return processing_cluster(request)
 
-    def _plan(self, run: StepRun, job: Job, host: Host) -> ContainerPlan:
+    def _plan(self, run: JobRun, job: Job, host: Host) -> ContainerPlan:
         request = job.request
         command, arguments = processing_command(request)
         outputs = [each["S3Output"] for each in _managed_outputs(request)]
@@ -74,7 +74,7 @@ class ProcessingExecutor(JobExecutor):
             results=tuple(each["LocalPath"] for each in outputs if not _continuous(each)),
         )
 
-    def _keep(self, run: StepRun, job: Job, container: Container | ContainerGroup) -> None:
+    def _keep(self, run: JobRun, job: Job, container: Container | ContainerGroup) -> None:
         outputs = [each["S3Output"] for each in _managed_outputs(job.request)]
         upload_folders(
             run.parts.objects,
@@ -86,10 +86,10 @@ class ProcessingExecutor(JobExecutor):
             ],
         )
 
-    def _keep_stopped(self, run: StepRun, job: Job, container: Container | ContainerGroup) -> None:
+    def _keep_stopped(self, run: JobRun, job: Job, container: Container | ContainerGroup) -> None:
         """EndOfJob outputs are those of a job that completed; Continuous ones are in S3."""
 
-    def _describe(self, run: StepRun, job: Job, view: JobView) -> JsonObject:
+    def _describe(self, run: JobRun, job: Job, view: JobView) -> JsonObject:
         described = {name: value for name, value in job.request.items() if name != "Tags"}
         described |= {
             "ProcessingJobArn": job.arn,

@@ -12,6 +12,7 @@ from mlops.execution.container import Container, ContainerPlan
 from mlops.execution.container_group import ContainerGroup
 from mlops.execution.failures import LONGEST_JOB_REASON, StepFailure, refused
 from mlops.execution.inputs import Input
+from mlops.execution.job_run import JobRun
 from mlops.execution.logs import final_metrics, metric_definitions
 from mlops.execution.names import timestamp
 from mlops.execution.opt_ml import (
@@ -25,7 +26,6 @@ from mlops.execution.opt_ml import (
     training_files,
 )
 from mlops.execution.outputs import join_uri, missing_bucket, upload_folders
-from mlops.execution.step_run import StepRun
 from mlops.execution.steps.job import Job, JobExecutor, JobStatus, JobView, not_yet
 from mlops.ports import JsonObject, Mount, MountMode
 from mlops.s3_uri import split_s3_uri
@@ -63,7 +63,7 @@ class TrainingExecutor(JobExecutor):
     def _cluster(self, request: JsonObject) -> Cluster:
         return training_cluster(request)
 
-    def _plan(self, run: StepRun, job: Job, host: Host) -> ContainerPlan:
+    def _plan(self, run: JobRun, job: Job, host: Host) -> ContainerPlan:
         request = job.request
         command, arguments = training_command(request)
         checkpoints = request.get("CheckpointConfig")
@@ -89,17 +89,17 @@ class TrainingExecutor(JobExecutor):
             shared=shared,
         )
 
-    def _keep(self, run: StepRun, job: Job, container: Container | ContainerGroup) -> None:
+    def _keep(self, run: JobRun, job: Job, container: Container | ContainerGroup) -> None:
         self._keep_model(run, job, container)
         if container.holds("output/data"):
             self._keep_archive(run, container, "output/data", _output_uri(job, "output.tar.gz"))
 
-    def _keep_stopped(self, run: StepRun, job: Job, container: Container | ContainerGroup) -> None:
+    def _keep_stopped(self, run: JobRun, job: Job, container: Container | ContainerGroup) -> None:
         # The service keeps what a stopped training has saved: the results are not lost.
         if container.holds("model"):
             self._keep_model(run, job, container)
 
-    def _keep_model(self, run: StepRun, job: Job, container: Container | ContainerGroup) -> None:
+    def _keep_model(self, run: JobRun, job: Job, container: Container | ContainerGroup) -> None:
         uri = _model_uri(job)
         if _compressed(job):
             self._keep_archive(run, container, "model", uri)
@@ -108,7 +108,7 @@ class TrainingExecutor(JobExecutor):
             upload_folders(run.parts.objects, container.folder, [(model, uri)])
 
     def _keep_archive(
-        self, run: StepRun, container: Container | ContainerGroup, name: str, uri: str
+        self, run: JobRun, container: Container | ContainerGroup, name: str, uri: str
     ) -> None:
         bucket, key = split_s3_uri(uri)
         archive = run.folder / key.rpartition("/")[2]
@@ -122,7 +122,7 @@ class TrainingExecutor(JobExecutor):
         finally:
             archive.unlink(missing_ok=True)
 
-    def _describe(self, run: StepRun, job: Job, view: JobView) -> JsonObject:
+    def _describe(self, run: JobRun, job: Job, view: JobView) -> JsonObject:
         described = {
             name: value
             for name, value in job.request.items()
@@ -161,7 +161,7 @@ def _secondary_status(view: JobView) -> str:
 
 
 def _requirements_cache(
-    run: StepRun, request: JsonObject
+    run: JobRun, request: JsonObject
 ) -> tuple[tuple[Mount, ...], dict[str, str]]:
     """Where our image's `train` keeps what a source's requirements.txt asks for, between jobs.
 
