@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mlops.gateway.server import Gateway
     from mlops.ports import ContainerRuntime, JsonObject
     from mlops.runtimes.findings import Finding
+    from mlops.runtimes.standing import Judge
 
 # Imports of parts are inside the functions: a command pays for what it uses alone.
 
@@ -203,3 +204,10 @@ def probe(settings: Settings) -> tuple[Finding, ...]:
     from mlops.runtimes.probes import probe_machine
 
     return probe_machine(settings)
+
+
+def image_judge(settings: Settings) -> Judge:
+    """What says of an image URI how it stands on this machine."""
+    from mlops.runtimes.standing import judge_images
+
+    return judge_images(settings)

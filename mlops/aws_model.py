@@ -21,6 +21,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from mlops.errors import ServiceError
+from mlops.unknown import UNKNOWN
 
 if TYPE_CHECKING:
     from botocore.model import OperationModel, ServiceModel, Shape
@@ -75,7 +76,10 @@ def validate_request(service: str, operation: str, request: Mapping[str, Any]) -
 def find_problems(
     service: str, operation: str, value: Mapping[str, Any], *, output: bool = False
 ) -> list[str]:
-    """Every broken constraint of a request (or an answer), one sentence each; empty when valid."""
+    """Every broken constraint of a request (or an answer), one sentence each; empty when valid.
+
+    `unknown.UNKNOWN` in the place of a value is no problem.
+    """
     shape = load_shape(service, operation, output=output)
     if shape is None:
         return [f"{operation} has no members, but was given {', '.join(value)}"] * bool(value)
@@ -83,6 +87,8 @@ def find_problems(
 
 
 def _check(shape: Shape, value: Any, path: str) -> Iterator[str]:
+    if value is UNKNOWN:
+        return
     checker = _CHECKERS.get(shape.type_name)
     if checker is None:
         raise AssertionError(f"botocore's model has a type this check does not know: {shape}")

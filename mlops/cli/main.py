@@ -37,6 +37,7 @@ UNUSABLE = {
 COMMANDS = {
     "run": "mlops.cli.run:run",
     "compile": "mlops.cli.run:compile_command",
+    "validate": "mlops.cli.developing:validate",
     "executions": "mlops.cli.executions:executions",
     "models": "mlops.cli.models:models",
     "deploy": "mlops.cli.endpoints:deploy",
