@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-TOUCHED = "containers/tensorflow/bin/train"
+TOUCHED = "containers/tensorflow/bin/serve"
 
 
 def timed(command: list[str], folder: Path) -> float:

@@ -69,8 +69,11 @@ def image_sources(settings: Settings, project: Path = PROJECT) -> tuple[ImageSou
 def read_source(folder: str, image: str, project: Path = PROJECT) -> ImageSource:
     files = {name: project / name for name in SHARED_FILES}
     own = project / "containers" / folder
-    files |= {f"containers/{folder}/{name}": file for name, file in source_files(own).items()}
     dockerfile = own / "Dockerfile"
+    text = dockerfile.read_text(encoding="utf-8") if dockerfile.is_file() else ""
+    for name in (folder, *borrowed_folders(text, folder)):
+        there = project / "containers" / name
+        files |= {f"containers/{name}/{each}": file for each, file in source_files(there).items()}
     missing = [name for name, file in files.items() if not file.is_file()]
     if missing or not dockerfile.is_file():
         raise ImageUnavailable(
@@ -78,7 +81,7 @@ def read_source(folder: str, image: str, project: Path = PROJECT) -> ImageSource
             where=str(own),
             next_step="restore the folder from the repository, or change the image table's entry",
         )
-    base = default_base(dockerfile.read_text(encoding="utf-8"))
+    base = default_base(text)
     if base is None:
         raise ImageUnavailable(
             f"The image {image} cannot be built: its Dockerfile names no base",
@@ -86,6 +89,17 @@ def read_source(folder: str, image: str, project: Path = PROJECT) -> ImageSource
             next_step="begin it with: ARG BASE_IMAGE=<image>",
         )
     return ImageSource(folder, image, base, files, checksum_of(files))
+
+
+def borrowed_folders(dockerfile: str, folder: str) -> tuple[str, ...]:
+    """The folders of `containers/` that a Dockerfile copies from besides its own `folder`.
+
+    Programs that several images have, such as `train`, lie in `containers/shared` and are there
+    once: an image gets them by a line ``COPY containers/shared/bin/ /usr/local/bin/``.
+    """
+    copied = (line for line in dockerfile.splitlines() if line.startswith("COPY "))
+    named = (re.findall(r"(?<=\scontainers/)[\w.-]+(?=/)", line) for line in copied)
+    return tuple(dict.fromkeys(name for found in named for name in found if name != folder))
 
 
 def checksum_of(files: Mapping[str, Path]) -> str:

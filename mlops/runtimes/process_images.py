@@ -1,7 +1,8 @@
 """What an image means where there are no images: the project's own Python environment.
 
 Images that `containers/` defines, and plain Python images, run on the environment that mlops
-itself runs on: its programs come first on the PATH, after the image's own `bin`. Every other
+itself runs on: its programs come first on the PATH, after what the image's Dockerfile copies into
+/usr/local/bin (or lies in the folder's own `bin`). Every other
 image is refused, because nothing here could stand in for what it holds. What an image of
 `containers/` runs by itself is what its Dockerfile says (ENTRYPOINT and CMD as JSON lists).
 """
@@ -55,7 +56,7 @@ def find_image(uri: str, settings: Settings) -> ProcessImage:
         folder = _container_folder(mapping.folder)
         dockerfile = (folder / "Dockerfile").read_text(encoding="utf-8")
         return ProcessImage(
-            (folder / "bin", environment),
+            (*_program_folders(dockerfile, folder), environment),
             entrypoint=_last_list(dockerfile, "ENTRYPOINT"),
             command=_last_list(dockerfile, "CMD"),
         )
@@ -67,6 +68,13 @@ def find_image(uri: str, settings: Settings) -> ProcessImage:
         next_step="run it with --runtime docker, or map it to a folder of containers/ by an "
         "[[images]] entry in mlops.toml",
     )
+
+
+def _program_folders(dockerfile: str, folder: Path) -> tuple[Path, ...]:
+    """Where the image's programs lie here: its own `bin`, and what it copies to /usr/local/bin."""
+    lines = re.findall(r"^COPY\s+(containers/.*)\s/usr/local/bin/\s*$", dockerfile, re.MULTILINE)
+    copied = (folder.parent / name.removeprefix("containers/") for x in lines for name in x.split())
+    return tuple(dict.fromkeys((folder / "bin", *copied)))
 
 
 def _last_list(dockerfile: str, instruction: str) -> tuple[str, ...]:

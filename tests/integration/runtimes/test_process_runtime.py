@@ -186,7 +186,7 @@ def test_the_interpreter_is_the_environments(runtime: ProcessRuntime, tmp_path: 
 def test_train_is_found_for_the_training_image(runtime: ProcessRuntime, tmp_path: Path) -> None:
     job = spec(tmp_path, "command -v train", image="x/tensorflow-training:2.19-cpu")
     finish(runtime.start(job))
-    assert job.log.read_text().strip().endswith("containers/tensorflow/bin/train")
+    assert job.log.read_text().strip().endswith("containers/shared/bin/train")
 
 
 def test_without_namespaces_a_job_gets_its_folder_in_every_way(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-TRAIN = Path(__file__).resolve().parents[3] / "containers" / "tensorflow" / "bin" / "train"
+TRAIN = Path(__file__).resolve().parents[3] / "containers" / "shared" / "bin" / "train"
 
 
 @dataclass

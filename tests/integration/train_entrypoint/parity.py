@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-TRAIN = HERE.parents[2] / "containers" / "tensorflow" / "bin" / "train"
+TRAIN = HERE.parents[2] / "containers" / "shared" / "bin" / "train"
 RECORDED = HERE / "recorded"
 TOOLKIT = "MLOPS_TRAINING_TOOLKIT"
 

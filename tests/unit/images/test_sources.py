@@ -16,7 +16,11 @@ def test_the_repositorys_own_images() -> None:
     assert (processing.image, processing.base) == ("mlops-processing:local", "python:3.11-slim")
     assert (tensorflow.image, tensorflow.base) == ("mlops-tensorflow:local", processing.image)
     assert endpoint_test.base == processing.base
-    assert "containers/tensorflow/bin/train" in tensorflow.files
+    assert {"containers/shared/bin/train", "containers/tensorflow/bin/serve"} <= set(
+        tensorflow.files
+    )
+    assert "containers/shared/bin/train" in processing.files  # one file for both images
+    assert "containers/shared/bin/train" not in endpoint_test.files
     assert all(file.is_file() for file in tensorflow.files.values())
 
 

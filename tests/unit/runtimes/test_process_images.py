@@ -25,10 +25,19 @@ def test_a_plain_python_image_is_the_environment(uri: str) -> None:
 
 def test_a_mapped_image_has_its_folders_programs_first() -> None:
     uri = "763104351884.dkr.ecr.us-east-1.amazonaws.com/tensorflow-training:2.19-cpu-py312"
-    first, second = find_image(uri, Settings()).search_path.split(":")[:2]
+    first, second, third = find_image(uri, Settings()).search_path.split(":")[:3]
     assert first.endswith("containers/tensorflow/bin")
-    assert (Path(first) / "train").is_file()
-    assert second == ENVIRONMENT
+    assert (Path(first) / "serve").is_file()
+    assert (Path(second) / "train").is_file()
+    assert third == ENVIRONMENT
+
+
+def test_the_scikit_learn_image_trains_too() -> None:
+    """What `_RepackModelStep` of SDK v2 asks for: repacking is a training job on it."""
+    uri = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
+    folders = find_image(uri, Settings()).search_path.split(":")
+    first = next(folder for folder in folders if (Path(folder) / "train").is_file())
+    assert first.endswith("containers/shared/bin")
 
 
 @pytest.mark.parametrize("uri", ["ubuntu:24.04", "pythonic:3", "example.com/python", "postgres"])
