@@ -120,7 +120,14 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         Router(
             internal=internal,
             sagemaker=SageMakerService(
-                state, objects, manager, hosting, settings, clock, manager.callbacks
+                state,
+                objects,
+                manager,
+                manager.direct_jobs,
+                hosting,
+                settings,
+                clock,
+                manager.callbacks,
             ),
             sts=StsService(settings),
             s3=S3Face(objects),

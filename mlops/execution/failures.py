@@ -34,11 +34,19 @@ class StepFailure(JobError):
     """Ends a step as Failed; ``str(error)`` is the failure reason that the listing shows."""
 
 
-def refused(operation: str, details: object) -> StepFailure:
-    """The service did not accept the request: the job never started."""
-    return StepFailure(
-        f"ClientError: Failed to invoke sagemaker:{operation}. Error Details: {details}"
-    )
+class Refused(StepFailure):
+    """The service did not accept the request: the job never started. `details` says why."""
+
+    def __init__(self, operation: str, details: str) -> None:
+        self.details = details
+        super().__init__(
+            f"ClientError: Failed to invoke sagemaker:{operation}. Error Details: {details}"
+        )
+
+
+def refused(operation: str, details: object) -> Refused:
+    """The refusal of `operation`."""
+    return Refused(operation, str(details))
 
 
 def job_failure_reason(outcome: JobOutcome, said: str, log_tail: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from mlops.definition import bind_parameters, parse_definition
 from mlops.errors import GatewayUnavailable, MlopsError, ServiceError
 from mlops.execution.caching import StoredStepCache
 from mlops.execution.callbacks import Callbacks
+from mlops.execution.direct_jobs import DirectJobs
 from mlops.execution.driver import Driver
 from mlops.execution.journal import Change, Journal
 from mlops.execution.names import display_name as default_display_name
@@ -90,6 +91,7 @@ class ExecutionManager:
             self.callbacks,
         )
         self._state = state
+        self.direct_jobs = DirectJobs(state, self._parts)
         self._clock = clock
         self._changed = threading.Condition()
         reserve = DiskReserve(settings.store / "reserve")
@@ -243,10 +245,11 @@ class ExecutionManager:
         return execution
 
     def recover(self) -> Sequence[ExecutionRecord]:
-        """Take up the executions that a dead gateway left unfinished, in the background.
+        """Take up the executions and jobs that a dead gateway left unfinished, in the background.
 
         To be called once, before anything is started. Returns at once, with those executions.
         """
+        self.direct_jobs.recover()
         unfinished = self._state.unfinished_executions()
         with self._lock:
             self._recovering.update(execution.arn for execution in unfinished)
@@ -319,7 +322,7 @@ class ExecutionManager:
         return Driver(execution, definition, bound, parts, journal, self._forget, history)
 
     def close(self) -> None:
-        """Stop every execution, wait until each is recorded, and start no more."""
+        """Stop every execution and job, wait until each is recorded, and start no more."""
         with self._admission:
             self._closed = True
         self._recovered.wait(CLOSE_SECONDS)
@@ -328,15 +331,17 @@ class ExecutionManager:
         for driver in drivers:
             driver.request_stop()
             driver.abandon()
+        self.direct_jobs.close()
         for driver in drivers:
             driver.ended.wait(CLOSE_SECONDS)
 
     # --- watching ---
 
     def active(self) -> int:
-        """How many executions run now."""
+        """How many executions, and jobs without one, run now."""
         with self._lock:
-            return len(self._drivers) + len(self._recovering)
+            executions = len(self._drivers) + len(self._recovering)
+        return executions + self.direct_jobs.up()
 
     def wait(self, arn: str, timeout: float | None = None) -> ExecutionRecord | None:
         """The record of an execution once it has ended; None after `timeout` seconds.

@@ -33,11 +33,9 @@ class Arns:
     def model_package(self, group_name: str, version: int) -> str:
         return self._of("model-package", f"{group_name}/{version}")
 
-    def processing_job(self, name: str) -> str:
-        return self._of("processing-job", name)
-
-    def training_job(self, name: str) -> str:
-        return self._of("training-job", name)
+    def job(self, kind: str, name: str) -> str:
+        """Of a job of `kind`: ``processing-job``, ``training-job``."""
+        return self._of(kind, name)
 
     def endpoint_config(self, name: str) -> str:
         return self._of("endpoint-config", name)

@@ -14,7 +14,7 @@ from mlops.services.callbacks import Answers, CallbackOperations
 from mlops.services.endpoint_configs import EndpointConfigOperations
 from mlops.services.endpoints import EndpointOperations
 from mlops.services.executions import ExecutionOperations, Executions
-from mlops.services.jobs import JobOperations
+from mlops.services.jobs import DirectJobs, JobOperations
 from mlops.services.model_packages import ModelPackageOperations
 from mlops.services.models import ModelOperations
 from mlops.services.operation import Handler
@@ -33,6 +33,7 @@ class SageMakerService:
         state: StateStore,
         objects: ObjectStore,
         executions: Executions,
+        jobs: DirectJobs,
         hosting: EndpointManager,
         settings: Settings,
         clock: Clock,
@@ -53,7 +54,7 @@ class SageMakerService:
             **ModelOperations(state, arns, clock.now).handlers,
             **configs.handlers,
             **EndpointOperations(state, hosting, configs, arns).handlers,
-            **JobOperations(state).handlers,
+            **JobOperations(state, jobs, arns).handlers,
             **TagOperations(state).handlers,
             **SearchOperations(state, pipelines, running, packages).handlers,
         }

@@ -49,8 +49,8 @@ class TagOperations:
             "model": lambda: self._state.get_model(name),
             "model-package-group": lambda: self._state.get_model_package_group(name),
             "model-package": lambda: self._state.get_model_package(arn),
-            "processing-job": lambda: self._state.find_step_by_job("Processing", name),
-            "training-job": lambda: self._state.find_step_by_job("Training", name),
+            "processing-job": lambda: self._job("Processing", kind, name),
+            "training-job": lambda: self._job("Training", kind, name),
             "endpoint-config": lambda: self._state.get_resource("endpoint-config", name),
             "endpoint": lambda: self._state.get_resource("endpoint", name),
         }
@@ -59,6 +59,11 @@ class TagOperations:
             raise invalid(f"The resource {arn} does not exist.")
         return arn
 
+    def _job(self, step_type: str, kind: str, name: str) -> object:
+        """Somebody's own job, or one of a step."""
+        found = self._state.get_resource(kind, name)
+        return found or self._state.find_step_by_job(step_type, name)
+
 
 def store_tags(state: StateStore, arn: str, tags: Sequence[JsonObject]) -> None:
     """Set `tags` on a resource.
@@ -66,16 +71,26 @@ def store_tags(state: StateStore, arn: str, tags: Sequence[JsonObject]) -> None:
     Raises:
         ServiceError: ``ValidationException``: a key twice, a reserved key, or too many tags.
     """
+    given = check_tags(tags)
+    with state.transaction():
+        if len({**state.get_tags(arn), **given}) > MAXIMUM_TAGS:
+            raise invalid(f"A resource may have {MAXIMUM_TAGS} tags at most: {arn}")
+        state.set_tags(arn, given)
+
+
+def check_tags(tags: Sequence[JsonObject]) -> dict[str, str]:
+    """The values by their keys.
+
+    Raises:
+        ServiceError: ``ValidationException``: a key twice, or a reserved key.
+    """
     given = {tag["Key"]: tag["Value"] for tag in tags}
     if len(given) < len(tags):
         raise invalid("Duplicate tag keys found. Please note that tag keys are case sensitive.")
     reserved = [key for key in given if key.lower().startswith("aws:")]
     if reserved:
         raise invalid(f"The tag key {reserved[0]} is reserved: keys may not start with aws:")
-    with state.transaction():
-        if len({**state.get_tags(arn), **given}) > MAXIMUM_TAGS:
-            raise invalid(f"A resource may have {MAXIMUM_TAGS} tags at most: {arn}")
-        state.set_tags(arn, given)
+    return given
 
 
 def forget_tags(state: StateStore, arn: str) -> None:

@@ -16,7 +16,14 @@ from mlops.clock import SystemClock
 from mlops.definition import bind_parameters, parse_definition
 from mlops.errors import NoSuchBucket, NoSuchKey
 from mlops.hosting import EndpointManager
-from mlops.ports import ExecutionRecord, ExecutionStatus, JsonObject, PipelineRecord, StateStore
+from mlops.ports import (
+    ExecutionRecord,
+    ExecutionStatus,
+    JsonObject,
+    PipelineRecord,
+    ResourceRecord,
+    StateStore,
+)
 from mlops.runtimes.fake import FakeRuntime
 from mlops.runtimes.fake_model import FakeModelServer
 from mlops.services import SageMakerService, ServiceRegistry
@@ -148,6 +155,19 @@ def state(tmp_path: Path) -> Iterator[SqliteStateStore]:
     store.close()
 
 
+class NoJobs:
+    """``services.jobs.DirectJobs`` for tests that ask for none."""
+
+    def create(self, kind: str, request: JsonObject, arn: str) -> ResourceRecord:
+        raise AssertionError
+
+    def stop(self, record: ResourceRecord) -> None:
+        raise AssertionError
+
+    def delete(self, record: ResourceRecord) -> None:
+        raise AssertionError
+
+
 @pytest.fixture
 def objects() -> TextObjects:
     return TextObjects()
@@ -192,7 +212,8 @@ def service(
     hosting: EndpointManager,
     clock: TickingClock,
 ) -> SageMakerService:
-    return SageMakerService(state, objects, executions, hosting, Settings(), clock)
+    jobs = NoJobs()
+    return SageMakerService(state, objects, executions, jobs, hosting, Settings(), clock)
 
 
 @pytest.fixture
