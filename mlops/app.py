@@ -31,6 +31,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
 
     from mlops.clock import SystemClock
     from mlops.execution import ExecutionManager
+    from mlops.execution.planning import Planner
     from mlops.functions import FunctionManager
     from mlops.gateway.address import code_version, settings_digest
     from mlops.gateway.endpoint_details import EndpointDetails
@@ -106,6 +107,9 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         details=ExecutionDetails(state, objects, settings.store, jobs.name),
         endpoints=EndpointDetails(hosting),
         follower=Follower(state, manager, settings.store, leaving),
+        planner=Planner(
+            state, objects, jobs, ServiceRegistry(state, settings, clock), clock, settings
+        ),
         clock=clock,
         health=lambda: health_document(
             gateway,

@@ -38,6 +38,7 @@ COMMANDS = {
     "run": "mlops.cli.run:run",
     "compile": "mlops.cli.run:compile_command",
     "validate": "mlops.cli.developing:validate",
+    "plan": "mlops.cli.developing:plan",
     "executions": "mlops.cli.executions:executions",
     "models": "mlops.cli.models:models",
     "deploy": "mlops.cli.endpoints:deploy",

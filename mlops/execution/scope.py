@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from mlops.definition import ParameterValue
 from mlops.errors import ResolveError
@@ -38,7 +38,7 @@ class ExecutionScope:
                 next_step="let the step that writes the file write JSON in UTF-8",
             ) from error
 
-    def with_job(self, job_name: str, now: datetime) -> ExecutionScope:
+    def with_job(self, job_name: str, now: datetime) -> Self:
         """The scope of one start of a step: its job's name, and the time."""
         of_the_job = {
             "TrainingJobName": job_name,

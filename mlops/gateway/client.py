@@ -97,6 +97,23 @@ class GatewayClient:
         details: JsonObject = self._internal("GET", _path(execution_id))
         return details
 
+    def plan(
+        self,
+        pipeline: str,
+        definition: str,
+        parameters: Mapping[str, str],
+        cache_mode: str | None = None,
+    ) -> list[JsonObject]:
+        """What an execution would do, step by step (``execution.planning.PlannedStep``)."""
+        request = {
+            "pipeline": pipeline,
+            "definition": definition,
+            "parameters": dict(parameters),
+            "cache_mode": cache_mode,
+        }
+        steps: list[JsonObject] = self._internal("POST", "/_mlops/plan", request)
+        return steps
+
     def follow(
         self,
         execution_id: str,

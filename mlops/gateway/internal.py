@@ -5,6 +5,8 @@
     GET  /_mlops/executions?pipeline=&limit=  the newest executions
     GET  /_mlops/executions/{id}              all that a report needs
     POST /_mlops/executions/{id}/follow       {"events", "logs", "wait"}: what is new
+    POST /_mlops/plan                         {"pipeline", "definition", "parameters",
+                                              "cache_mode"}: what an execution would do
     GET  /_mlops/endpoints/{name}             its servers, and the statistics of its invocations
 
 An error is a document (``wire.error_document``) with a status of its own.
@@ -16,9 +18,11 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from urllib.parse import parse_qs, unquote
 
 from mlops.errors import MlopsError, UsageError
+from mlops.execution.planning import Planner
 from mlops.gateway.endpoint_details import EndpointDetails
 from mlops.gateway.execution_details import ExecutionDetails, execution_summary
 from mlops.gateway.following import Follower
@@ -49,6 +53,7 @@ class InternalApi:
         details: ExecutionDetails,
         endpoints: EndpointDetails,
         follower: Follower,
+        planner: Planner,
         clock: Clock,
         health: Callable[[], JsonObject],
         shut_down: Callable[[bool], bool],
@@ -57,6 +62,7 @@ class InternalApi:
         self._details = details
         self._endpoints = endpoints
         self._follower = follower
+        self._planner = planner
         self._clock = clock
         self._health = health
         self._shut_down = shut_down
@@ -86,6 +92,8 @@ class InternalApi:
             return self._answer_shutdown(_document(environ))
         if (method, path) == ("GET", "/_mlops/executions"):
             return json_response(self._list(parse_qs(environ.get("QUERY_STRING", ""))))
+        if (method, path) == ("POST", "/_mlops/plan"):
+            return json_response(self._plan(_document(environ)))
         match = _ENDPOINT.fullmatch(path)
         if match and method == "GET":
             return json_response(self._endpoints.of(unquote(match["name"])))
@@ -109,6 +117,15 @@ class InternalApi:
             raise UsageError(f"The limit is {limit!r}, not a number")
         found = self._state.list_executions(pipeline or None, limit=int(limit))
         return [execution_summary(execution) for execution in found]
+
+    def _plan(self, request: JsonObject) -> list[JsonObject]:
+        steps = self._planner.plan(
+            str(request["pipeline"]),
+            str(request["definition"]),
+            {str(name): str(value) for name, value in request.get("parameters", {}).items()},
+            request.get("cache_mode"),
+        )
+        return [asdict(step) for step in steps]
 
     def _find(self, execution_id: str) -> ExecutionRecord:
         execution = self._state.find_execution(execution_id)
