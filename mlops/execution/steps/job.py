@@ -7,6 +7,7 @@ asked for directly (``direct_jobs``), too. A kind of job fills in the hooks belo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -227,7 +228,8 @@ class JobExecutor(ABC):
         stopped = run.stop.requested and (outcome.stopped or failed)
         if failed and not stopped and not end.timed_out:
             tail = last_lines(container.log, TAIL_LINES_IN_REASON)
-            reason = job_failure_reason(outcome, message, tail) + full_disk_hint(run.folder)
+            said = self._explained(job.request, message, tail)
+            reason = job_failure_reason(outcome, said, tail) + full_disk_hint(run.folder)
             reason = _with_sync_problem(reason, container)
             return JobView(JobStatus.FAILED, end.ended_at, end, reason, message)
         container.sync()
@@ -264,6 +266,10 @@ class JobExecutor(ABC):
     @abstractmethod
     def _keep_stopped(self, run: JobRun, job: Job, container: Container | ContainerGroup) -> None:
         """Store what the service stores of a job that was stopped."""
+
+    def _explained(self, request: JsonObject, said: str, log_tail: Sequence[str]) -> str:
+        """What a failed job's container `said` about its end, or words that help more."""
+        return said
 
     @abstractmethod
     def _describe(self, run: JobRun, job: Job, view: JobView) -> JsonObject:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from mlops.definition import render_texts
 from mlops.errors import NoSuchBucket
@@ -26,6 +26,7 @@ from mlops.execution.opt_ml import (
     training_files,
 )
 from mlops.execution.outputs import join_uri, missing_bucket, upload_folders
+from mlops.execution.remote_function import explained, remote_function_environment
 from mlops.execution.steps.job import Job, JobExecutor, JobStatus, JobView, not_yet
 from mlops.ports import JsonObject, Mount, MountMode
 from mlops.s3_uri import split_s3_uri
@@ -76,6 +77,7 @@ class TrainingExecutor(JobExecutor):
             command=command,
             arguments=arguments,
             environment=cache_variable
+            | remote_function_environment(request, run.parts.runtime.name)
             | dict(training_environment(request, job.arn, run.parts.surroundings())),
             files=training_files(request, host),
             folders=TRAINING_FOLDERS,
@@ -88,6 +90,9 @@ class TrainingExecutor(JobExecutor):
             results=(f"{BASE}/model", f"{BASE}/output/data"),
             shared=shared,
         )
+
+    def _explained(self, request: JsonObject, said: str, log_tail: Sequence[str]) -> str:
+        return explained(request, said, log_tail)
 
     def _keep(self, run: JobRun, job: Job, container: Container | ContainerGroup) -> None:
         self._keep_model(run, job, container)
