@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mlops.settings import Settings
 
 if TYPE_CHECKING:
     from mlops.backends import Backend
+    from mlops.execution.step_run import Parts
     from mlops.gateway.address import GatewayAddress
     from mlops.gateway.client import GatewayClient
     from mlops.gateway.server import Gateway
@@ -222,3 +225,37 @@ def image_judge(settings: Settings) -> Judge:
     from mlops.runtimes.standing import judge_images
 
     return judge_images(settings)
+
+
+@contextmanager
+def job_parts(settings: Settings, gateway_url: str) -> Iterator[Parts]:
+    """What a job needs that the command itself runs, beside the gateway: no state, no services.
+
+    The object store is made for several processes; the state store has one, the gateway.
+
+    Raises:
+        RuntimeUnavailable: there is no runtime.
+    """
+    from mlops.clock import SystemClock
+    from mlops.execution.outputs import SYNC_SECONDS
+    from mlops.execution.step_run import NoCache, NoRegistry, Parts
+    from mlops.execution.stopping import StopSignal
+    from mlops.runtimes.choice import choose_runtime
+    from mlops.stores.objects import FileObjectStore
+
+    runtime = choose_runtime(settings)
+    objects = FileObjectStore(settings.store / "objects")
+    try:
+        yield Parts(
+            objects,
+            runtime,
+            NoRegistry(),
+            SystemClock(),
+            settings,
+            lambda: gateway_url,
+            SYNC_SECONDS,
+            NoCache(),
+            StopSignal.wait,
+        )
+    finally:
+        objects.close()

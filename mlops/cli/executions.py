@@ -72,7 +72,7 @@ def show(execution: str, store: Path | None, as_json: bool) -> None:
 
     settings = load_settings(store=store)
     client = app.client(settings)
-    details = client.execution(_id(client, execution))
+    details = client.execution(chosen_id(client, execution))
     if as_json:
         print_json(document(details))
         return
@@ -94,7 +94,7 @@ def logs(execution: str, step: str | None, follow: bool, store: Path | None) -> 
     from mlops.cli.view import PlainView
 
     client = app.client(load_settings(store=store))
-    execution_id = _id(client, execution)
+    execution_id = chosen_id(client, execution)
     if step is not None:
         _check_step(client, execution_id, step)
     if follow:
@@ -147,7 +147,7 @@ def stop(execution: str, store: Path | None) -> None:
     from mlops.runs import stop_execution
 
     client = app.client(load_settings(store=store))
-    found = client.execution(_id(client, execution))["execution"]
+    found = client.execution(chosen_id(client, execution))["execution"]
     stop_execution(client, found["arn"])
     click.echo(f"stopping {found['id']} · mlops executions logs -f {found['id']}")
 
@@ -168,7 +168,7 @@ def resume(execution: str, follow: bool, store: Path | None) -> None:
     from mlops.runs import resume_execution
 
     client = app.client(load_settings(store=store))
-    found = client.execution(_id(client, execution))["execution"]
+    found = client.execution(chosen_id(client, execution))["execution"]
     resumed = resume_execution(client, found)
     click.echo(f"{'resuming' if resumed else 'goes on by itself:'} {found['id']}")
     if follow:
@@ -176,7 +176,7 @@ def resume(execution: str, follow: bool, store: Path | None) -> None:
             Follower(view).follow(client, found["id"])
 
 
-def _id(client: GatewayClient, execution: str) -> str:
+def chosen_id(client: GatewayClient, execution: str) -> str:
     if execution.startswith("arn:"):
         return execution.rpartition("/")[2]
     if execution != "latest":

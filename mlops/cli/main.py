@@ -39,6 +39,8 @@ COMMANDS = {
     "compile": "mlops.cli.run:compile_command",
     "validate": "mlops.cli.developing:validate",
     "plan": "mlops.cli.developing:plan",
+    "step": "mlops.cli.developing:step",
+    "diff": "mlops.cli.developing:diff",
     "executions": "mlops.cli.executions:executions",
     "models": "mlops.cli.models:models",
     "deploy": "mlops.cli.endpoints:deploy",

@@ -104,6 +104,26 @@ class StepCache(Protocol):
         ...
 
 
+class NoCache:
+    """Implements ``StepCache`` for jobs that are nobody's former run."""
+
+    def look_up(self, run: StepRun, request: JsonObject) -> CacheAnswer:
+        return CacheAnswer()
+
+    def entry(self, run: StepRun, key: str, outputs: JsonObject) -> CacheEntry:
+        raise AssertionError(f"{run.step.name} was to be kept for a cache that is none")
+
+
+class NoRegistry:
+    """Implements ``ports.ModelRegistry`` where there are only jobs."""
+
+    def register(self, request: JsonObject) -> JsonObject:
+        raise AssertionError("a job registers nothing")
+
+    def create_model(self, request: JsonObject) -> JsonObject:
+        raise AssertionError("a job creates no model")
+
+
 def attempt_folder(attempt: int) -> str:
     """Where the files of a later attempt are, below those of the first."""
     return f"attempt-{attempt}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class ExecutionDetails:
         """The document; moments are ISO 8601, seconds are numbers.
 
         Keys: execution, steps, parameters (defaults filled in), definition (parsed JSON), metrics,
+        step_metrics (by step: a training job's metrics, the numbers in property files),
         plot (SVG text or null), model_package (or null), failed_logs, runtime.
         """
         definition = parse_definition(execution.definition)
@@ -47,7 +48,8 @@ class ExecutionDetails:
             "steps": [_step_entry(step, events, now) for step in steps],
             "parameters": dict(bind_parameters(definition, execution.parameters)),
             "definition": json.loads(execution.definition),
-            "metrics": _metrics(reports),
+            "metrics": _metrics(report for _, report in reports),
+            "step_metrics": _step_metrics(steps, reports),
             "plot": self._plot(definition, steps),
             "model_package": self._model_package(steps),
             "failed_logs": {
@@ -62,20 +64,20 @@ class ExecutionDetails:
 
     def _reports(
         self, definition: PipelineDefinition, steps: Sequence[StepRecord]
-    ) -> Iterator[JsonObject]:
-        """The JSON documents behind the property files that steps have written."""
-        for prefix, path in _property_files(definition, steps):
+    ) -> Iterator[tuple[str, JsonObject]]:
+        """The JSON documents behind the property files that steps have written, with the step."""
+        for name, prefix, path in _property_files(definition, steps):
             body = self._read(f"{prefix}/{path}")
             try:
                 document = json.loads(body or b"null")
             except ValueError:
                 continue  # a step that reads it fails with the reason; the report goes without
             if isinstance(document, dict):
-                yield document
+                yield name, document
 
     def _plot(self, definition: PipelineDefinition, steps: Sequence[StepRecord]) -> str | None:
         """The first SVG beside a property file."""
-        for prefix, _ in _property_files(definition, steps):
+        for _, prefix, _ in _property_files(definition, steps):
             bucket, _, key = prefix.removeprefix("s3://").partition("/")
             try:
                 found = [o.key for o in self._objects.list(bucket, f"{key}/")]
@@ -157,8 +159,8 @@ def _step_entry(step: StepRecord, events: Sequence[Event], now: datetime) -> Jso
 
 def _property_files(
     definition: PipelineDefinition, steps: Sequence[StepRecord]
-) -> Iterator[tuple[str, str]]:
-    """The S3 URI of the output (no slash at its end) and the path below it, of every one."""
+) -> Iterator[tuple[str, str, str]]:
+    """The step, its output's S3 URI (no slash at its end) and the path below it, of every one."""
     by_name = {step.name: step for step in steps}
     for step in definition.all_steps():
         record = by_name.get(step.name)
@@ -171,10 +173,10 @@ def _property_files(
         for file in step.property_files:
             uri = outputs.get(file.output_name)
             if uri:
-                yield uri.rstrip("/"), file.file_path
+                yield step.name, uri.rstrip("/"), file.file_path
 
 
-def _metrics(reports: Sequence[JsonObject]) -> dict[str, float]:
+def _metrics(reports: Iterable[JsonObject]) -> dict[str, float]:
     """The numbers of ``{"regression_metrics": {"mse": {"value": 0.01}, …}}`` documents."""
     found: dict[str, float] = {}
     for report in reports:
@@ -184,6 +186,31 @@ def _metrics(reports: Sequence[JsonObject]) -> dict[str, float]:
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 found[name] = float(value)
     return found
+
+
+def _step_metrics(
+    steps: Sequence[StepRecord], reports: Sequence[tuple[str, JsonObject]]
+) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for step in steps:
+        for metric in step.outputs.get("FinalMetricDataList", ()):
+            found.setdefault(step.name, {})[metric["MetricName"]] = metric["Value"]
+    for name, report in reports:
+        for path, value in _numbers(report, ""):
+            found.setdefault(name, {})[path] = value
+    return found
+
+
+def _numbers(value: object, path: str) -> Iterator[tuple[str, float]]:
+    """Every number in a JSON document, with its path."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _numbers(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _numbers(item, f"{path}[{index}]")
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield path, value
 
 
 def _tail(log: Path) -> str:
