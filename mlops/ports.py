@@ -341,10 +341,12 @@ class ExecutionStatus(StrEnum):
     STOPPED = "Stopped"
     FAILED = "Failed"
     SUCCEEDED = "Succeeded"
+    COMPLETED_WITH_FAILURES = "CompletedWithFailures"
+    """Steps failed, and steps that wait for such failures have run."""
 
     @property
     def ended(self) -> bool:
-        return self in (self.STOPPED, self.FAILED, self.SUCCEEDED)
+        return self not in (self.EXECUTING, self.STOPPING)
 
 
 class StepStatus(StrEnum):

@@ -12,7 +12,7 @@ from mlops.interrupts import interrupts_held
 if TYPE_CHECKING:
     from mlops.gateway.client import GatewayClient
 
-ENDED = ("Succeeded", "Failed", "Stopped")
+ENDED = ("Succeeded", "CompletedWithFailures", "Failed", "Stopped")
 WAIT_SECONDS = 10.0
 DETAIL = "detail: "
 """What a step's script writes before its result in one line."""

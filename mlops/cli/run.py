@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 GATEWAYS_STARTED_AGAIN = 3
 """So often in one run: a gateway that is lost again and again (no memory) stays lost."""
-EXIT_CODES = {"Succeeded": 0, "Failed": 1, "Stopped": 130}
+EXIT_CODES = {"Succeeded": 0, "CompletedWithFailures": 1, "Failed": 1, "Stopped": 130}
 
 
 def parse_parameters(given: Sequence[str]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from rich.text import Text
 MARKS = {
     "Succeeded": ("✓", "green"),
     "Failed": ("✗", "red"),
+    "CompletedWithFailures": ("✗", "red"),
     "Stopped": ("■", "yellow"),
     "Executing": ("…", "cyan"),
     "Starting": ("…", "cyan"),

@@ -49,6 +49,7 @@ from mlops.definition.steps.processing import ProcessingStep
 from mlops.definition.steps.register_model import RegisterModelStep
 from mlops.definition.steps.training import TrainingStep
 from mlops.definition.text import render_text, render_texts
+from mlops.definition.trigger import Trigger
 
 __all__ = [
     "NAME_MEMBERS",
@@ -94,6 +95,7 @@ __all__ = [
     "Step",
     "StepType",
     "TrainingStep",
+    "Trigger",
     "bind_parameters",
     "parse_definition",
     "render_text",

@@ -94,6 +94,20 @@ class Fields:
                 )
         return tuple(item for item in items if isinstance(item, str))
 
+    def strings_or_objects(self, key: str) -> Sequence[str | Fields]:
+        """A list of strings and objects; elements that are neither are problems and left out."""
+        items = self._typed(key, list, "a list") or []
+        found: list[str | Fields] = []
+        for index, item in enumerate(items):
+            at = self.at(key).child(index)
+            if isinstance(item, dict):
+                found.append(Fields(item, at, self.problems))
+            elif isinstance(item, str):
+                found.append(item)
+            else:
+                self.problems.add(at, f"This must be a string, not {json_type(item)}")
+        return found
+
     def _typed(self, key: str, kind: type[T] | tuple[type[T], ...], name: str) -> T | None:
         value = self._value.get(key)
         if value is None:

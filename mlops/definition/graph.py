@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mlops.definition.steps.base import Step
+from mlops.definition.trigger import Trigger
 
 _MAX_CYCLES = 10  # further cycles of a definition this broken would only hide the first ones
 
@@ -23,13 +24,19 @@ class DependencyGraph:
     """Step names in the order of the document, and the edges between them.
 
     ``after[name]`` are the steps that ``name`` waits for, its gate's among them; ``before[name]``
-    are those that wait for it.
+    are those that wait for it. ``triggers[name]`` has those that it waits for to end in another way
+    than ``Completed``.
     """
 
     names: tuple[str, ...]
     after: Mapping[str, tuple[str, ...]]
     before: Mapping[str, tuple[str, ...]]
     gates: Mapping[str, Gate]
+    triggers: Mapping[str, Mapping[str, Trigger]] = field(default_factory=dict)
+
+    def trigger(self, name: str, after: str) -> Trigger:
+        """The end of `after` that lets `name` run, which waits for it."""
+        return self.triggers.get(name, {}).get(after, Trigger.COMPLETED)
 
 
 def walk(steps: Iterable[Step]) -> Iterator[Step]:
@@ -62,7 +69,11 @@ def build_graph(steps: Iterable[Step]) -> DependencyGraph:
         for name in after[step.name]:
             before[name].append(step.name)
     return DependencyGraph(
-        names, after, {name: tuple(later) for name, later in before.items()}, gates
+        names,
+        after,
+        {name: tuple(later) for name, later in before.items()},
+        gates,
+        {step.name: step.triggers for step in everything if step.triggers},
     )
 
 

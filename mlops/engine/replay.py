@@ -1,8 +1,8 @@
 """Bringing a new state of an execution to where an earlier one stood. Pure.
 
 Not every move that was made need be known, nor in which order: what the steps' records say is
-enough. A step that has succeeded, then one that runs, then one that has failed, and a request to
-stop last, is an order in which they can all have happened.
+enough. A step that has succeeded, or has failed as another one waited for, then one that runs, then
+one that has failed, and a request to stop last, is an order in which they can all have happened.
 """
 
 from __future__ import annotations
@@ -38,13 +38,19 @@ def replay(state: ExecutionState, past: Iterable[PastStep], *, stopping: bool = 
         ImpossibleMove: no execution of this definition can have come to stand there.
     """
     steps = tuple(past)
-    succeeded = [step for step in steps if step.state is StepState.SUCCEEDED]
-    others = [step for step in steps if step.state is not StepState.SUCCEEDED]
-    for step in succeeded:
-        state.start(step.name)
-        if stopping and not others and step is succeeded[-1]:
-            state.stop_requested()  # while the last one ran, or there would be nothing to stop
-        state.succeed(step.name, step.outcome)
+    others: list[PastStep] = []
+    for step in steps:
+        answered = step.state is StepState.FAILED and not step.while_stopping
+        if step.state is StepState.SUCCEEDED:
+            state.start(step.name)
+            if stopping and step is steps[-1] and not others:
+                state.stop_requested()  # while the last one ran, or there would be nothing to stop
+            state.succeed(step.name, step.outcome)
+        elif answered and state.goes_on_after_failure(step.name):
+            state.start(step.name)
+            state.fail(step.name, step.reason)
+        else:
+            others.append(step)
     for step in others:
         state.start(step.name)
     failed = [step for step in others if step.state is StepState.FAILED]

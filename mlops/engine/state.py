@@ -16,6 +16,12 @@ everything that waits for a skipped step.
 The first failure, and a request to stop, keep every further step from starting. Steps that run go
 on after a failure until they end by themselves; after a request to stop the driver stops them.
 
+A failure that another step waits for (``DependsOn`` with the trigger ``Failed`` or ``Any``, which
+SDK v3 writes) is answered and halts nothing: what waits for a success is skipped, the rest goes on,
+and the execution ends as CompletedWithFailures (SDK v3, sagemaker/mlops/workflow/
+step_dependency.py). A step that waits for a failure is skipped where there is none. No step starts
+after a request to stop, not even one with the trigger ``Stopped``; nor because one was skipped.
+
 Each move costs the edges of the step it concerns, so a whole execution costs steps plus edges.
 """
 
@@ -25,7 +31,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable
 from enum import StrEnum
 
-from mlops.definition import DependencyGraph, PipelineDefinition, Step
+from mlops.definition import DependencyGraph, PipelineDefinition, Step, Trigger
 from mlops.engine.selection import Selection
 from mlops.errors import ImpossibleMove, UsageError
 
@@ -53,10 +59,11 @@ class RunStatus(StrEnum):
     STOPPED = "Stopped"
     FAILED = "Failed"
     SUCCEEDED = "Succeeded"
+    COMPLETED_WITH_FAILURES = "CompletedWithFailures"
 
     @property
     def ended(self) -> bool:
-        return self in (self.STOPPED, self.FAILED, self.SUCCEEDED)
+        return self not in (self.EXECUTING, self.STOPPING)
 
 
 def dependencies(definition: PipelineDefinition) -> DependencyGraph:
@@ -111,11 +118,11 @@ class ExecutionState:
         for name in self._graph.names:
             if name not in selection.selected and name not in selection.reused:
                 self._states[name] = StepState.NOT_SELECTED
-        for name, outcome in selection.reused.items():
+        for name in selection.reused:
             self._states[name] = StepState.SUCCEEDED
+        for name, outcome in selection.reused.items():
             self._skip_branch_not_taken(name, outcome)
-            for later in self._graph.before[name]:
-                self._unmet[later] -= 1
+            self._tell_those_that_wait(name, Trigger.COMPLETED)
 
     # --- What the driver asks ---------------------------------------------------------------
 
@@ -134,7 +141,12 @@ class ExecutionState:
             return RunStatus.STOPPING if self._stop_requested else RunStatus.EXECUTING
         if self._failed:
             return RunStatus.FAILED
-        return RunStatus.STOPPED if self._stop_requested else RunStatus.SUCCEEDED
+        if self._stop_requested:
+            return RunStatus.STOPPED
+        if not self._reasons:
+            return RunStatus.SUCCEEDED
+        answered = all(self._was_answered(name) for name in self._reasons)
+        return RunStatus.COMPLETED_WITH_FAILURES if answered else RunStatus.FAILED
 
     @property
     def ended(self) -> bool:
@@ -202,12 +214,12 @@ class ExecutionState:
             raise ImpossibleMove(f"{name!r} has no branches and no outcome, not {outcome!r}")
         self._end(name, StepState.SUCCEEDED)
         self._skip_branch_not_taken(name, outcome)
-        for later in self._graph.before[name]:
-            self._unmet[later] -= 1
-            self._make_ready_if_met(later)
+        self._tell_those_that_wait(name, Trigger.COMPLETED)
 
     def fail(self, name: str, reason: str) -> None:
-        """A running step failed: nothing more starts, what runs ends by itself.
+        """A running step failed: unless a step waits for that, nothing more starts.
+
+        What runs ends by itself.
 
         Raises:
             ImpossibleMove: it does not run.
@@ -215,8 +227,20 @@ class ExecutionState:
         self._expect(name, StepState.RUNNING, "fail")
         self._end(name, StepState.FAILED)
         self._reasons[name] = reason
-        # A step that fails because it is being stopped does not make the execution a failed one.
-        self._failed = self._failed or not self._stop_requested
+        if self._stop_requested:
+            return  # it failed because it was being stopped: that makes no failed execution
+        if self.goes_on_after_failure(name):
+            self._tell_those_that_wait(name, Trigger.FAILED)
+        else:
+            self._failed = True
+
+    def goes_on_after_failure(self, name: str) -> bool:
+        """Whether a step waits for the failure of this one, and is still to run."""
+        return any(
+            self._graph.trigger(later, name).accepts(Trigger.FAILED)
+            and self._states[later] is StepState.WAITING
+            for later in self._graph.before[name]
+        )
 
     def stop_requested(self) -> None:
         """Nothing more starts; the driver stops what runs. No effect on an ended execution."""
@@ -248,6 +272,22 @@ class ExecutionState:
         if self._unmet[name] == 0 and self._states[name] is StepState.WAITING:
             self._states[name] = StepState.READY
             insort(self._ready, self._order[name])
+
+    def _tell_those_that_wait(self, name: str, end: Trigger) -> None:
+        for later in self._graph.before[name]:
+            if self._graph.trigger(later, name).accepts(end):
+                self._unmet[later] -= 1
+                self._make_ready_if_met(later)
+            else:
+                self._skip([later])
+
+    def _was_answered(self, name: str) -> bool:
+        """Whether a step ran that waited for the failure of this one."""
+        return any(
+            self._graph.trigger(later, name).accepts(Trigger.FAILED)
+            and self._states[later] in (StepState.SUCCEEDED, StepState.FAILED)
+            for later in self._graph.before[name]
+        )
 
     def _skip_branch_not_taken(self, name: str, outcome: str | None) -> None:
         for taken, steps in self._definition.step(name).branches.items():

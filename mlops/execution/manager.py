@@ -234,7 +234,8 @@ class ExecutionManager:
                 retry_token=client_request_token,
                 max_parallel_steps=max_parallel_steps or old.max_parallel_steps,
             )
-            driver = self._driver_of(execution, of_retried(self._state.list_steps(arn)))
+            graph = parse_definition(execution.definition).graph
+            driver = self._driver_of(execution, of_retried(self._state.list_steps(arn), graph))
             self._end_jobs_of(execution.id)
             change = Change()
             change.put_execution(execution)
@@ -408,9 +409,9 @@ def _check_can_be_retried(execution: ExecutionRecord) -> None:
             f"Pipeline execution {execution.arn} is {execution.status}: only an execution that has "
             "failed or was stopped can be retried.",
         )
-    if execution.status is ExecutionStatus.SUCCEEDED:
+    if execution.status in (ExecutionStatus.SUCCEEDED, ExecutionStatus.COMPLETED_WITH_FAILURES):
         raise ServiceError(
             "ValidationException",
-            f"Pipeline execution {execution.arn} has succeeded: only an execution that has failed "
-            "or was stopped can be retried.",
+            f"Pipeline execution {execution.arn} is {execution.status}: only an execution that has "
+            "failed or was stopped can be retried.",
         )

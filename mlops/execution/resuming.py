@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from mlops.definition import PipelineDefinition
+from mlops.definition import DependencyGraph, PipelineDefinition
 from mlops.engine import PastStep, Selection, StepState
 from mlops.ports import (
     Event,
@@ -121,13 +121,18 @@ def of_interrupted(
     )
 
 
-def of_retried(steps: Sequence[StepRecord]) -> History:
-    """The history of an execution that has ended and is to go on from what did not succeed."""
-    kept = tuple(step for step in steps if step.status is StepStatus.SUCCEEDED)
-    again = (step for step in steps if step.status is not StepStatus.SUCCEEDED)
+def of_retried(steps: Sequence[StepRecord], graph: DependencyGraph) -> History:
+    """The history of an execution that has ended and is to go on from what did not succeed.
+
+    What ran only because another step had failed runs anew, or not at all, as that one does.
+    """
+    again: dict[str, int] = {}
+    for step in steps:  # in the order of their start: those that it waited for come before it
+        if step.status is not StepStatus.SUCCEEDED or again.keys() & graph.after[step.name]:
+            again[step.name] = step.attempts
     return History(
-        steps=kept,
-        attempts={step.name: step.attempts for step in again},
+        steps=tuple(step for step in steps if step.name not in again),
+        attempts=again,
         next_position=_next_position(steps),
     )
 

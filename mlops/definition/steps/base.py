@@ -27,6 +27,7 @@ from mlops.definition.problems import Problems, suggestion
 from mlops.definition.property_file import PropertyFile, PropertyFiles, read_property_files
 from mlops.definition.property_path import Member, Segment
 from mlops.definition.retry import RetryPolicy, read_retry_policy
+from mlops.definition.trigger import Trigger, read_depends_on
 
 
 class StepType(StrEnum):
@@ -65,6 +66,7 @@ class CommonValues(TypedDict):
     name: str
     type: StepType
     depends_on: tuple[str, ...]
+    triggers: Mapping[str, Trigger]
     display_name: str | None
     description: str | None
     retry_policies: tuple[RetryPolicy, ...]
@@ -91,6 +93,8 @@ class Step:
     """Resolves to the request of the operation that the step calls, without the job's name."""
     depends_on: tuple[str, ...] = ()
     """Names in ``DependsOn``; ``dependencies`` has these and the implicit ones."""
+    triggers: Mapping[str, Trigger] = field(default_factory=dict)
+    """Of those in ``DependsOn`` which let this step run at another end than ``Completed``."""
     display_name: str | None = None
     description: str | None = None
     retry_policies: tuple[RetryPolicy, ...] = ()
@@ -189,10 +193,28 @@ class StepReader:
             return None
         self._reserve(name, fields)
         common = self._read_common(name, kind, fields)
-        step = self._kinds[kind].read(common, fields, self)
+        step = self._read_kind(kind, common, fields)
+        if step is None:
+            return None
         self.declared.setdefault(name, step)
         self._property_files.declare(name, step.property_files)
         return step
+
+    def _read_kind(self, kind: StepType, common: CommonValues, fields: Fields) -> Step | None:
+        step = self._kinds[kind]
+        if step.__module__.startswith("mlops."):
+            return step.read(common, fields, self)
+        try:
+            found = step.read(common, fields, self)
+            if not isinstance(found, Step):
+                raise TypeError(f"it gave {type(found).__name__}, no step")
+        except Exception as error:  # noqa: BLE001 - a plug-in's code may raise what it likes
+            problem = f"{type(error).__name__}: {error}"
+            fields.refuse(
+                "Type", f"The plug-in for {kind} steps failed on {common['name']!r}: {problem}"
+            )
+            return None
+        return found
 
     def _read_type(self, fields: Fields) -> StepType | None:
         text = fields.string("Type") if fields.require("Type", "A step") else None
@@ -216,10 +238,12 @@ class StepReader:
         if ANY_MEMBER not in members:
             fields.only(members, f"A {kind} step")
         cache = fields.object("CacheConfig")
+        depends_on, triggers = read_depends_on(fields)
         return CommonValues(
             name=name,
             type=kind,
-            depends_on=fields.strings("DependsOn"),
+            depends_on=depends_on,
+            triggers=triggers,
             display_name=fields.string("DisplayName", longest=MAX_DISPLAY_NAME),
             description=fields.string("Description", longest=MAX_DESCRIPTION),
             retry_policies=tuple(map(read_retry_policy, fields.objects("RetryPolicies"))),
