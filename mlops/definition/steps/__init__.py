@@ -12,10 +12,10 @@ from mlops.definition.steps.endpoint_config import EndpointConfigStep
 from mlops.definition.steps.fail import FailStep
 from mlops.definition.steps.lambda_ import LambdaStep
 from mlops.definition.steps.model import ModelStep
+from mlops.definition.steps.plugged import StepKinds
 from mlops.definition.steps.processing import ProcessingStep
 from mlops.definition.steps.register_model import RegisterModelStep
 from mlops.definition.steps.training import TrainingStep
-from mlops.definition.steps.unsupported import UnsupportedStep
 
 RUNNABLE: Mapping[StepType, type[Step]] = {
     StepType.PROCESSING: ProcessingStep,
@@ -30,6 +30,4 @@ RUNNABLE: Mapping[StepType, type[Step]] = {
     StepType.CALLBACK: CallbackStep,
 }
 
-STEP_KINDS: Mapping[StepType, type[Step]] = {
-    kind: RUNNABLE.get(kind, UnsupportedStep) for kind in StepType
-}
+STEP_KINDS: Mapping[StepType, type[Step]] = StepKinds(RUNNABLE)

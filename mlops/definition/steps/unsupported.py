@@ -17,6 +17,10 @@ class UnsupportedStep(Step):
 
     MEMBERS: ClassVar[tuple[str, ...]] = (ANY_MEMBER,)
     NEEDS_ARGUMENTS: ClassVar[bool] = False
+    REASON: ClassVar[str] = (
+        "take the step out of the pipeline, run the pipeline in SageMaker, or install a package "
+        "that offers the type (docs/steps.md: plug-ins)"
+    )
 
     def refuse_property(self, path: Sequence[Segment]) -> str | None:
         return None
@@ -26,8 +30,17 @@ class UnsupportedStep(Step):
         fields.problems.add(
             fields.at("Type"),
             f"The step {common['name']!r} has the type {common['type']}, which cannot run here "
-            "yet; take the step out of the pipeline, or run the pipeline in SageMaker",
+            f"yet; {cls.REASON}",
             only_here=True,
         )
         # Not the bare super(): a dataclass with slots is another class than the one being defined.
         return super(UnsupportedStep, cls).read(common, fields, reader)
+
+
+def unusable(reason: str) -> type[Step]:
+    """The class of a step type that a plug-in was to offer, and why it does not."""
+
+    class UnusableStep(UnsupportedStep):
+        REASON: ClassVar[str] = reason
+
+    return UnusableStep

@@ -13,22 +13,33 @@ from mlops.execution.steps.endpoint_config import EndpointConfigExecutor
 from mlops.execution.steps.fail import FailExecutor
 from mlops.execution.steps.lambda_ import LambdaExecutor
 from mlops.execution.steps.model import ModelExecutor
+from mlops.execution.steps.plugged import plugged_executor
 from mlops.execution.steps.processing import ProcessingExecutor
 from mlops.execution.steps.register_model import RegisterModelExecutor
 from mlops.execution.steps.training import TrainingExecutor
 
-EXECUTORS: Mapping[StepType, StepExecutor] = {
-    StepType.PROCESSING: ProcessingExecutor(),
-    StepType.TRAINING: TrainingExecutor(),
-    StepType.CONDITION: ConditionExecutor(),
-    StepType.FAIL: FailExecutor(),
-    StepType.REGISTER_MODEL: RegisterModelExecutor(),
-    StepType.MODEL: ModelExecutor(),
-    StepType.ENDPOINT_CONFIG: EndpointConfigExecutor(),
-    StepType.ENDPOINT: EndpointExecutor(),
-    StepType.LAMBDA: LambdaExecutor(),
-    StepType.CALLBACK: CallbackExecutor(),
-}
+
+class _Executors(dict[StepType, StepExecutor]):
+    """The house's own; of another type, what its plug-in offers (``mlops.plugins``)."""
+
+    def __missing__(self, kind: StepType) -> StepExecutor:
+        return plugged_executor(kind)
+
+
+EXECUTORS: Mapping[StepType, StepExecutor] = _Executors(
+    {
+        StepType.PROCESSING: ProcessingExecutor(),
+        StepType.TRAINING: TrainingExecutor(),
+        StepType.CONDITION: ConditionExecutor(),
+        StepType.FAIL: FailExecutor(),
+        StepType.REGISTER_MODEL: RegisterModelExecutor(),
+        StepType.MODEL: ModelExecutor(),
+        StepType.ENDPOINT_CONFIG: EndpointConfigExecutor(),
+        StepType.ENDPOINT: EndpointExecutor(),
+        StepType.LAMBDA: LambdaExecutor(),
+        StepType.CALLBACK: CallbackExecutor(),
+    }
+)
 
 NAMED_JOBS = frozenset(
     {
