@@ -216,22 +216,6 @@ class StepReader:
             return None
         return found
 
-    def _read_kind(self, kind: StepType, common: CommonValues, fields: Fields) -> Step | None:
-        step = self._kinds[kind]
-        if step.__module__.startswith("mlops."):
-            return step.read(common, fields, self)
-        try:
-            found = step.read(common, fields, self)
-            if not isinstance(found, Step):
-                raise TypeError(f"it gave {type(found).__name__}, no step")
-        except Exception as error:  # noqa: BLE001 - a plug-in's code may raise what it likes
-            problem = f"{type(error).__name__}: {error}"
-            fields.refuse(
-                "Type", f"The plug-in for {kind} steps failed on {common['name']!r}: {problem}"
-            )
-            return None
-        return found
-
     def _read_type(self, fields: Fields) -> StepType | None:
         text = fields.string("Type") if fields.require("Type", "A step") else None
         if text is None:
