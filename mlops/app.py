@@ -42,6 +42,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     from mlops.gateway.following import Follower
     from mlops.gateway.internal import InternalApi
     from mlops.gateway.invocations import InvocationFace
+    from mlops.gateway.json_face import JsonFace
     from mlops.gateway.lambda_face import LambdaFace
     from mlops.gateway.router import Router
     from mlops.gateway.s3 import S3Face
@@ -51,6 +52,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     from mlops.runtimes.choice import choose_runtime
     from mlops.services import (
         LambdaService,
+        LogsService,
         QueueService,
         RuntimeService,
         SageMakerService,
@@ -139,7 +141,11 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
             sts=StsService(settings),
             s3=S3Face(objects),
             invocations=InvocationFace(RuntimeService(hosting)),
-            faces={"lambda": LambdaFace(LambdaService(functions)), "sqs": SqsFace(queues)},
+            faces={
+                "lambda": LambdaFace(LambdaService(functions)),
+                "sqs": SqsFace(queues),
+                "logs": JsonFace("logs", "Logs_20140328", LogsService(state, settings)),
+            },
         )
     )
     return gateway

@@ -7,6 +7,7 @@ them on the wire; ``execution`` reaches the registry through ``ports.ModelRegist
 
 from mlops.services.endpoint_host import ServiceEndpointHost
 from mlops.services.lambda_ import LambdaService
+from mlops.services.logs import LogsService
 from mlops.services.queues import QueueService
 from mlops.services.registry import ServiceRegistry
 from mlops.services.runtime import RuntimeService
@@ -15,6 +16,7 @@ from mlops.services.sts import StsService
 
 __all__ = [
     "LambdaService",
+    "LogsService",
     "QueueService",
     "RuntimeService",
     "SageMakerService",
