@@ -106,6 +106,8 @@ def test_one_that_fails(sagemaker: Any, bucket: str) -> None:
         )
     found = sagemaker.describe_processing_job(ProcessingJobName="broken")
     assert found["FailureReason"] == "AlgorithmError: it broke, exit code: 3"
+    sagemaker.delete_processing_job(ProcessingJobName="broken")
+    assert sagemaker.list_processing_jobs()["ProcessingJobSummaries"] == []
 
 
 def test_stopped_then_deleted(sagemaker: Any, bucket: str) -> None:

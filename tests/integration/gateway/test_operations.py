@@ -1,0 +1,100 @@
+"""botocore's list of SageMaker's operations: each is answered and tested, or refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from botocore import xform_name
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from mlops import aws_model
+
+from .conftest import IMAGE
+
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def unchecked(url: str) -> Any:
+    """A client that sends whatever it is given."""
+    session = boto3.Session("any", "thing", region_name="us-east-1")
+    config = Config(retries={"total_max_attempts": 1}, parameter_validation=False)
+    return session.client("sagemaker", endpoint_url=url, config=config)
+
+
+def test_each_is_tested_or_refused_by_name(unchecked: Any) -> None:
+    sources = "\n".join(file.read_text() for file in TESTS.rglob("*.py"))
+    problems = []
+    for operation in aws_model.load_service("sagemaker").operation_names:
+        name = xform_name(operation)
+        error = _error(getattr(unchecked, name))
+        if error["Code"] == "NotImplemented":
+            if f"sagemaker {operation}." not in error["Message"]:
+                problems.append(f"{operation} is refused without its name: {error}")
+        elif f"{name}(" not in sources and f'"{name}"' not in sources:
+            problems.append(f"{operation} is answered, and no test calls {name}")
+        elif error["Code"] == "InternalFailure":
+            problems.append(f"{operation} fails without members: {error}")
+    assert not problems, "\n".join(problems)
+
+
+def _error(call: Any) -> dict[str, str]:
+    try:
+        call()
+    except ClientError as error:
+        return dict(error.response["Error"])
+    return {"Code": "", "Message": ""}
+
+
+def test_a_pipeline_is_updated_tagged_and_deleted(
+    sagemaker: Any, start: Callable[..., str], ended: Callable[[str], Any], lab: SimpleNamespace
+) -> None:
+    first = start(lab.processing_step("Evaluate"))
+    ended(first)
+    sagemaker.update_pipeline(
+        PipelineName="Lab",
+        PipelineDefinition=lab.definition(lab.processing_step("Other")),
+        PipelineDescription="another step",
+    )
+    found = sagemaker.describe_pipeline(PipelineName="Lab")
+    assert found["PipelineDescription"] == "another step"
+    assert '"Other"' in found["PipelineDefinition"]
+    ran = sagemaker.describe_pipeline_definition_for_execution(PipelineExecutionArn=first)
+    assert '"Evaluate"' in ran["PipelineDefinition"]
+    arn = found["PipelineArn"]
+    sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": k, "Value": "1"} for k in "ab"])
+    sagemaker.delete_tags(ResourceArn=arn, TagKeys=["a"])
+    assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "b", "Value": "1"}]
+    sagemaker.delete_pipeline(PipelineName="Lab")
+    with pytest.raises(sagemaker.exceptions.ResourceNotFound):
+        sagemaker.describe_pipeline_execution(PipelineExecutionArn=first)
+
+
+def test_a_package_is_approved_found_and_deleted_with_its_group(sagemaker: Any) -> None:
+    sagemaker.create_model_package_group(ModelPackageGroupName="Group")
+    group = sagemaker.describe_model_package_group(ModelPackageGroupName="Group")
+    assert group["ModelPackageGroupStatus"] == "Completed"
+    arn = sagemaker.create_model_package(
+        ModelPackageGroupName="Group",
+        ModelApprovalStatus="PendingManualApproval",
+        InferenceSpecification={
+            "Containers": [{"Image": IMAGE, "ModelDataUrl": "s3://bucket/model.tar.gz"}],
+            "SupportedContentTypes": ["text/csv"],
+            "SupportedResponseMIMETypes": ["text/csv"],
+        },
+    )["ModelPackageArn"]
+    sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
+    approved = {"Name": "ModelApprovalStatus", "Operator": "Equals", "Value": "Approved"}
+    (hit,) = sagemaker.search(Resource="ModelPackage", SearchExpression={"Filters": [approved]})[
+        "Results"
+    ]
+    assert hit["ModelPackage"]["ModelPackageArn"] == arn
+    sagemaker.delete_model_package(ModelPackageName=arn)
+    sagemaker.delete_model_package_group(ModelPackageGroupName="Group")
+    assert sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"] == []
