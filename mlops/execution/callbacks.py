@@ -27,6 +27,8 @@ class Callbacks:
         self._state = state
         self._clock = clock
         self._changed = threading.Condition()
+        self.left = threading.Event()
+        """Set once the gateway is leaving: then a step that is to stop waits for no answer."""
 
     def open(self, execution_arn: str, step: str) -> tuple[str, bool]:
         """The token of a step, and whether its message is still to be sent.
@@ -103,6 +105,11 @@ class Callbacks:
         """Let those who wait look whether they were stopped."""
         with self._changed:
             self._changed.notify_all()
+
+    def leave(self) -> None:
+        """The gateway is leaving: nobody waits here any longer for an answer to a stop."""
+        self.left.set()
+        self.wake()
 
     def _answer(self, token: str, status: str, more: JsonObject) -> str:
         with self._changed:

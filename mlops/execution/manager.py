@@ -327,6 +327,7 @@ class ExecutionManager:
         with self._admission:
             self._closed = True
         self._recovered.wait(CLOSE_SECONDS)
+        self.callbacks.leave()
         with self._lock:
             drivers = list(self._drivers.values())
         for driver in drivers:

@@ -1,8 +1,11 @@
 """The Callback step: a message to an SQS queue, and the wait for its answer.
 
 The message's body is the service's (developer guide, "Callback step"): JSON with the ``token``,
-the step's ``arguments`` and the ``pipelineExecutionArn``. A step that nobody answers fails after
-seven days, the same page says. The words of its failures are ours: none are to be found.
+the step's ``arguments`` and the ``pipelineExecutionArn``. A stop waits for the answer: a further
+message says ``"Status": "Stopping"``, and only an answer stops the execution (the same page and
+botocore's StopPipelineExecution; AWS's own samples read ``status``, so both are there). That page
+names no time limit; here a step fails after seven days, so that none waits for ever. The words of
+its failures are ours: none are to be found.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from mlops.definition import CallbackStep, OutputParameter, OutputType
@@ -42,7 +46,7 @@ class CallbackExecutor:
             if unsent:
                 self._send(run, queue, _message(run, token, arguments))
                 callbacks.sent(token)
-            answer = self._wait(run, callbacks, token)
+            answer = self._wait(run, callbacks, token, queue, arguments)
             outputs = read_answer(answer, step.output_parameters)
         except StepStopped:
             callbacks.close(token)
@@ -71,18 +75,32 @@ class CallbackExecutor:
                 f"ClientError: Failed to invoke sqs:SendMessage. Error Details: {error} ({queue})"
             ) from error
 
-    def _wait(self, run: StepRun, callbacks: Callbacks, token: str) -> ResourceRecord:
+    def _wait(
+        self, run: StepRun, callbacks: Callbacks, token: str, queue: str, arguments: Any
+    ) -> ResourceRecord:
         waiting = _Waiting(callbacks)
         run.stop.attach(waiting)
         answer = callbacks.wait(token, waiting.stopped, self._maximum_seconds)
         if answer is not None:
             return answer
         if waiting.stopped.is_set():
+            self._ask_to_stop(run, callbacks, token, queue, arguments)
             raise StepStopped("The step was stopped while it waited for its callback")
         raise StepFailure(
             f"ClientError: Nobody answered the callback token {token} within "
             f"{self._maximum_seconds:g} seconds: see who reads the queue"
         )
+
+    def _ask_to_stop(
+        self, run: StepRun, callbacks: Callbacks, token: str, queue: str, arguments: Any
+    ) -> None:
+        """Tell who reads the queue of the stop, and wait for the answer that lets it happen."""
+        with suppress(StepFailure):  # without the queue there is nobody to wait for
+            self._send(run, queue, _message(run, token, arguments, stopping=True))
+            metadata = {"CallbackToken": token, "SqsQueueUrl": queue}
+            note = "stops once its callback is answered: its queue has a message with that Status"
+            run.announce(Announcement(None, {"Callback": metadata}, {}, note))
+            callbacks.wait(token, callbacks.left, self._maximum_seconds)
 
 
 class _Waiting:
@@ -97,14 +115,11 @@ class _Waiting:
         self._callbacks.wake()
 
 
-def _message(run: StepRun, token: str, arguments: Any) -> str:
-    return json.dumps(
-        {
-            "token": token,
-            "pipelineExecutionArn": run.execution.arn,
-            "arguments": arguments,
-        }
-    )
+def _message(run: StepRun, token: str, arguments: Any, *, stopping: bool = False) -> str:
+    body = {"token": token, "pipelineExecutionArn": run.execution.arn, "arguments": arguments}
+    if stopping:
+        body |= {"Status": "Stopping", "status": "Stopping"}
+    return json.dumps(body)
 
 
 # --- the answer --------------------------------------------------------------------------------

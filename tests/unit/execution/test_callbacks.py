@@ -119,10 +119,47 @@ def test_a_token_that_nobody_waits_for_is_refused(asked: Asked) -> None:
     assert caught.value.code == "ResourceNotFound"
     execution = asked.house.start(callback())
     token = asked.read()["token"]
-    asked.house.manager.stop(execution.arn)
-    assert asked.house.end_of(execution).status is ExecutionStatus.STOPPED
+    asked.house.manager.callbacks.succeed(token, {"answer": "yes", "count": "1"})
+    asked.house.end_of(execution)
     with pytest.raises(ServiceError, match="No pipeline step waits"):
         callbacks.fail(token, None)
+
+
+@pytest.mark.parametrize("answer", ["succeed", "fail"])
+def test_a_stop_waits_for_the_answer_and_tells_the_queue(asked: Asked, answer: str) -> None:
+    execution = asked.house.start(callback(), processing(DependsOn=["Ask"]))
+    first = asked.read()
+    asked.house.manager.stop(execution.arn)
+    second = asked.read()
+    assert second == first | {"Status": "Stopping", "status": "Stopping"}
+    now = asked.house.state.get_execution(execution.arn)
+    assert now is not None
+    assert now.status is ExecutionStatus.STOPPING
+    callbacks = asked.house.manager.callbacks
+    if answer == "succeed":
+        callbacks.succeed(second["token"], {"answer": "yes", "count": "1"})
+    else:
+        callbacks.fail(second["token"], "cleaned up")
+    assert asked.house.end_of(execution).status is ExecutionStatus.STOPPED
+    steps = asked.house.steps(execution)
+    assert {name: step.status for name, step in steps.items()} == {"Ask": StepStatus.STOPPED}
+
+
+def test_a_stop_without_the_queue_waits_for_nobody(asked: Asked) -> None:
+    execution = asked.house.start(callback())
+    asked.read()
+    asked.queues.handle("DeleteQueue", {"QueueUrl": QUEUE})
+    asked.house.manager.stop(execution.arn)
+    assert asked.house.end_of(execution).status is ExecutionStatus.STOPPED
+
+
+def test_a_gateway_that_leaves_waits_for_no_answer(asked: Asked) -> None:
+    execution = asked.house.start(callback())
+    asked.read()
+    asked.house.manager.close()
+    ended = asked.house.state.get_execution(execution.arn)
+    assert ended is not None
+    assert ended.status is ExecutionStatus.STOPPED
 
 
 def test_a_queue_that_is_not_there_fails_the_step(asked: Asked) -> None:
