@@ -27,6 +27,7 @@ from mlops.definition import ParameterValue, PipelineDefinition, Step, StepType
 from mlops.engine import ExecutionState, Retry, exception_type, next_retry, replay
 from mlops.errors import MlopsError
 from mlops.execution.failures import reason_for
+from mlops.execution.former_jobs import former_job
 from mlops.execution.journal import STEP, Change, Journal, step_event
 from mlops.execution.names import new_job_name
 from mlops.execution.resuming import NEW, History, Past
@@ -56,6 +57,8 @@ class _Retrying:
     run: StepRun
     """The attempt to come."""
     note: str
+    described: JsonObject
+    """The Describe answer of the job of the attempt that has failed; empty where it made none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +234,8 @@ class Driver:
         run = message.run
         running = self._running[run.step.name]
         running.run = run
+        now = self._parts.clock.now()
+        turn.change.put_former_job(former_job(running.record, message.described, now))
         running.record = replace(
             running.record,
             attempts=run.attempt,
@@ -434,7 +439,8 @@ class Driver:
             self._tidy(run)
             run = self._next_attempt(run, retry)
             why = (result.failure_reason or "").partition("\n")[0]
-            self._inbox.put(_Retrying(run, f"{retry}: {result.exception_type}: {why}"))
+            note = f"{retry}: {result.exception_type}: {why}"
+            self._inbox.put(_Retrying(run, note, result.outputs))
             if self._parts.pause(run.stop, retry.seconds):
                 return run, StepResult(status=StepStatus.STOPPED)
 

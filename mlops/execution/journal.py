@@ -13,7 +13,15 @@ from datetime import datetime
 
 from mlops.errors import DiskFull, StoreError
 from mlops.execution.reserve import DiskReserve
-from mlops.ports import CacheEntry, Clock, ExecutionRecord, JsonObject, StateStore, StepRecord
+from mlops.ports import (
+    CacheEntry,
+    Clock,
+    ExecutionRecord,
+    JsonObject,
+    ResourceRecord,
+    StateStore,
+    StepRecord,
+)
 
 EXECUTION = "execution"
 STEP = "step"
@@ -27,13 +35,21 @@ class Change:
     steps: dict[str, StepRecord] = field(default_factory=dict)
     events: list[tuple[str, JsonObject]] = field(default_factory=list)
     cache_entries: list[CacheEntry] = field(default_factory=list)
+    former_jobs: list[ResourceRecord] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.execution or self.steps or self.events or self.cache_entries)
+        return bool(
+            self.execution or self.steps or self.events or self.cache_entries or self.former_jobs
+        )
 
     def put_execution(self, execution: ExecutionRecord) -> None:
         self.execution = execution
         self.events.append((EXECUTION, execution_event(execution)))
+
+    def put_former_job(self, job: ResourceRecord | None) -> None:
+        """Keep the job of an attempt that another one follows (``former_jobs``), if it made one."""
+        if job is not None:
+            self.former_jobs.append(job)
 
     def put_step(self, step: StepRecord, event: JsonObject | None) -> None:
         self.steps[step.name] = step
@@ -100,6 +116,8 @@ class Journal:
                 self._state.put_step(step)
             for entry in change.cache_entries:
                 self._state.put_cache_entry(entry)
+            for job in change.former_jobs:
+                self._state.put_resource(job)
             for kind, data in change.events:
                 self._append(execution_arn, kind, data)
 

@@ -14,6 +14,7 @@ from mlops.execution.caching import StoredStepCache
 from mlops.execution.callbacks import Callbacks
 from mlops.execution.direct_jobs import DirectJobs
 from mlops.execution.driver import Driver
+from mlops.execution.former_jobs import former_job
 from mlops.execution.journal import Change, Journal
 from mlops.execution.names import display_name as default_display_name
 from mlops.execution.names import execution_arn, new_execution_id
@@ -235,9 +236,14 @@ class ExecutionManager:
                 max_parallel_steps=max_parallel_steps or old.max_parallel_steps,
             )
             graph = parse_definition(execution.definition).graph
-            driver = self._driver_of(execution, of_retried(self._state.list_steps(arn), graph))
+            steps = self._state.list_steps(arn)
+            history = of_retried(steps, graph)
+            driver = self._driver_of(execution, history)
             self._end_jobs_of(execution.id)
             change = Change()
+            for step in steps:
+                if step.name in history.attempts:  # it runs anew, and gets another record
+                    change.put_former_job(former_job(step, step.outputs, self._clock.now()))
             change.put_execution(execution)
             self._journal.write(arn, change)
             with self._lock:

@@ -7,13 +7,14 @@ later steps may refer to it, and a job that was asked for keeps the same answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
 from mlops.errors import ServiceError
 from mlops.execution.failures import Refused
+from mlops.execution.former_jobs import FORMER
 from mlops.ports import JsonObject, ResourceRecord, StateStore, StepRecord
 from mlops.services.arns import Arns
 from mlops.services.operation import Handler
@@ -75,7 +76,10 @@ class KnownJobs:
         if record is not None:
             return _of_record(record)
         step = self._state.find_step_by_job(kind.step_type, name)
-        return _of_step(step) if step is not None and step.outputs else None
+        if step is not None and step.outputs:
+            return _of_step(step)
+        former = self._state.get_resource(f"{FORMER}{kind.arn_kind}", name)
+        return None if former is None else _of_former(former)
 
     def all(self, kind: JobKind) -> Sequence[KnownJob]:
         """The oldest first."""
@@ -87,6 +91,13 @@ class KnownJobs:
                 yield _of_step(step)
         for record in self._state.list_resources(kind.arn_kind):
             yield _of_record(record)
+        for record in self._state.list_resources(f"{FORMER}{kind.arn_kind}"):
+            yield _of_former(record)
+
+
+def _of_former(record: ResourceRecord) -> KnownJob:
+    """The job of an attempt at a step that another one followed: the step's, too."""
+    return replace(_of_record(record), direct=None)
 
 
 def _of_record(record: ResourceRecord) -> KnownJob:

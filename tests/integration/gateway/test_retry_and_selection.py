@@ -77,6 +77,7 @@ def test_a_retry_goes_on_from_the_failed_step(
     arn = start(*chain(lab, "First", "Second", "Third"))
     assert ended(arn)["PipelineExecutionStatus"] == "Failed"
     first = steps_of(sagemaker, arn)["First"]
+    failed = steps_of(sagemaker, arn)["Second"]["Metadata"]["ProcessingJob"]["Arn"]
     broken.unlink()
     answer = sagemaker.retry_pipeline_execution(PipelineExecutionArn=arn)
     assert answer["PipelineExecutionArn"] == arn
@@ -89,6 +90,11 @@ def test_a_retry_goes_on_from_the_failed_step(
     assert steps["First"] == first
     assert "FailureReason" not in steps["Second"]
     assert started(runtime) == ["First", "Second", "Second", "Third"]
+    job = sagemaker.describe_processing_job(ProcessingJobName=failed.rpartition("/")[2])
+    assert (job["ProcessingJobArn"], job["ProcessingJobStatus"]) == (failed, "Failed")
+    jobs = sagemaker.list_processing_jobs()["ProcessingJobSummaries"]
+    assert [job["ProcessingJobStatus"] for job in jobs].count("Failed") == 1
+    assert len(jobs) == 4
     assert (
         len(sagemaker.list_pipeline_executions(PipelineName="Lab")["PipelineExecutionSummaries"])
         == 1
@@ -160,7 +166,7 @@ def test_resume_by_hand(
     assert resume_execution(client, execution) is True
     assert ended(arn)["PipelineExecutionStatus"] == "Succeeded"
     assert resume_execution(client, execution | {"status": "Executing"}) is False
-    with pytest.raises(ServiceError, match="has succeeded"):
+    with pytest.raises(ServiceError, match="is Succeeded"):
         resume_execution(client, execution)
 
 

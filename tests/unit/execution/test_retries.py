@@ -76,6 +76,18 @@ def test_each_attempt_has_its_own_job_name_folder_and_log(build: Build, pauses: 
     assert step.log == str(runtime.asked[-1].log.relative_to(house.settings.store))
 
 
+def test_the_job_of_an_attempt_that_failed_is_still_known(build: Build, pauses: Pauses) -> None:
+    runtime = Failing(ExitStatusLost("first"))
+    house = build(runtime, pause=pauses)
+    execution = house.run(retried(training(), LOST))
+    (former,) = house.state.list_resources("former-training-job")
+    assert former.name == runtime.asked[0].name
+    assert former.document["described"]["TrainingJobStatus"] == "Failed"
+    assert former.document["described"]["FailureReason"] == "InternalServerError: first"
+    assert (house.settings.store / former.document["log"]).read_text() == "attempt 1\n"
+    assert house.steps(execution)["Train"].job_name == runtime.asked[1].name
+
+
 def test_a_person_is_told_of_every_retry(build: Build, pauses: Pauses) -> None:
     house = build(Failing(ExitStatusLost("its supervisor died")), pause=pauses)
     execution = house.run(retried(processing(), LOST))
