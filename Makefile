@@ -6,7 +6,7 @@
 #   PYTHON   the interpreter for .venv:    make setup PYTHON=python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup images local-run cloud-run test check check-check bench lock clean
+.PHONY: help setup sdk3 images local-run cloud-run test check check-check bench lock clean
 
 SHELL := /bin/bash
 ifneq ($(BASE_IMAGE),)
@@ -14,6 +14,7 @@ export BASE_IMAGE
 endif
 VENV  := .venv
 BIN   := $(VENV)/bin
+SDK3  := .venv-sdk3
 READY := $(VENV)/.ready
 ARGS  ?=
 PYTEST ?=
@@ -27,6 +28,12 @@ $(READY): pyproject.toml constraints.txt scripts/setup
 	@PYTHON='$(PYTHON)' scripts/setup $(VENV)
 	@touch $@
 
+sdk3: $(SDK3)/.ready  ## Make .venv-sdk3: SageMaker SDK v3, for the test that compares it with v2
+
+$(SDK3)/.ready: scripts/sdk3 scripts/sdk3-constraints.txt | $(READY)
+	@scripts/sdk3 $(SDK3)
+	@touch $@
+
 images: $(READY)  ## Build the container images that changed (BASE_IMAGE=… chooses the base)
 	@$(BIN)/mlops images build
 
@@ -37,7 +44,7 @@ cloud-run: $(READY)  ## Run the very same pipeline in your AWS account
 	@$(BIN)/mlops run --backend cloud $(ARGS)
 
 test: $(READY)  ## Run the test suite
-	@$(BIN)/pytest $(PYTEST)
+	@MLOPS_SDK3_PYTHON=$${MLOPS_SDK3_PYTHON-$(wildcard $(SDK3)/bin/python)} $(BIN)/pytest $(PYTEST)
 
 check: $(READY)  ## mypy strict, ruff, the import contract
 	@$(BIN)/ruff check .
@@ -55,4 +62,4 @@ lock: $(READY)  ## Resolve constraints.txt anew from pyproject.toml
 	@scripts/lock $(BIN)
 
 clean:  ## Remove what was built here; the state folder stays (mlops clean removes it)
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(SDK3) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
