@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -243,13 +244,33 @@ def graphs(draw: st.DrawFn) -> list[tuple[str, list[str]]]:
     ]
 
 
+class AtOnce:
+    """Jobs that do their work, and how many there were at most at one moment."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._now = 0
+        self.most = 0
+
+    def __call__(self, job: FakeContainer) -> int | None:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        try:
+            return work(job)
+        finally:
+            with self._lock:
+                self._now -= 1
+
+
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(graphs(), st.integers(3, 120), st.none() | st.integers(1, 2))
 def test_any_graph_killed_at_any_moment_ends_in_the_same_state(
     graph: list[tuple[str, list[str]]], moments: int, limit: int | None
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder))
+        at_once = AtOnce()
+        world = World(Path(folder), at_once)
         pipeline = world.pipeline(*(processing(name, DependsOn=after) for name, after in graph))
         killed_at(world, replace(pipeline, max_parallel_steps=limit), moments)
         execution = finish(world) if world.execution() is not None else None
@@ -262,6 +283,7 @@ def test_any_graph_killed_at_any_moment_ends_in_the_same_state(
         assert sorted(world.starts()) == sorted(name for name, _ in graph)
         place = {step.name: step.position for step in steps}
         assert all(place[name] > place[before] for name, after in graph for before in after)
+        assert limit is None or at_once.most <= limit
 
 
 # --- what a gateway finds ----------------------------------------------------------------------
