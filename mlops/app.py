@@ -44,6 +44,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     from mlops.gateway.invocations import InvocationFace
     from mlops.gateway.json_face import JsonFace
     from mlops.gateway.lambda_face import LambdaFace
+    from mlops.gateway.resetting import Resetter
     from mlops.gateway.router import Router
     from mlops.gateway.s3 import S3Face
     from mlops.gateway.server import Closing, Gateway, Listeners, health_document
@@ -122,8 +123,12 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
             store=settings.store,
             settings_digest=settings_digest(settings),
             running=[execution.arn for execution in state.unfinished_executions()],
+            jobs=manager.direct_jobs.names(),
+            endpoints=[endpoint.record.name for endpoint in hosting.list()],
+            functions=[each["FunctionName"] for each in functions.list_functions()],
         ),
         shut_down=gateway.shut_down,
+        reset=Resetter(settings, state, objects, manager, hosting, functions, queues.clear).reset,
     )
     gateway.serve(
         Router(

@@ -84,6 +84,8 @@ class Settings:
     cache_mode: str = "service"
     """How steps with a CacheConfig find an earlier run: `service` compares what SageMaker compares,
     S3 addresses and not what is there; `content` compares what is there, whatever its address."""
+    allow_reset: bool = False
+    """Whether `POST /_mlops/reset` may delete all that is in the state folder; for tests alone."""
     images: tuple[ImageMapping, ...] = DEFAULT_IMAGES
     """The image table; a file's entries go before the defaults, the first match counts."""
 
@@ -181,6 +183,8 @@ def _convert(name: str, value: Any, hint: Any, where: str | None) -> Any:
     wanted = kinds[0]
     if name == "images" or isinstance(value, wanted):
         return value
+    if wanted is bool and str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
     try:
         if wanted in (int, float, Path) and isinstance(value, (str, int, float)):
             return wanted(value)

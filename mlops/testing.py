@@ -105,6 +105,13 @@ class SagemakerLocal:
         body: bytes = self.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
         return body
 
+    def reset(self) -> None:
+        """Delete all that there is and make the default bucket anew: as a fresh gateway."""
+        from mlops.gateway.client import GatewayClient
+
+        GatewayClient(self.url).reset(self.settings.store)
+        self.client("s3").create_bucket(Bucket=self.bucket)
+
     def run_pipeline(
         self,
         pipeline: Any,
@@ -170,7 +177,8 @@ def opened(folder: Path, runtime: str | None = None) -> Iterator[SagemakerLocal]
     from mlops.sessions.environment import pointed_at_gateway
 
     chosen = {"runtime": runtime} if runtime else {}
-    settings = Settings.load(flags={"store": folder, "gateway_port": 0, **chosen})
+    fresh = {"store": folder, "gateway_port": 0, "allow_reset": True}
+    settings = Settings.load(flags={**fresh, **chosen})
     gateway = compose_gateway(settings)
     try:
         with pointed_at_gateway(gateway.url, settings):

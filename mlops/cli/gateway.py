@@ -8,6 +8,9 @@ import click
 
 from mlops.cli.options import json_flag, load_settings, print_json, store_option
 
+_RUNNING = ("executions", "jobs")
+"""What the gateway's health names of it; endpoints and functions have commands of their own."""
+
 
 @click.command()
 @store_option
@@ -58,7 +61,7 @@ def status(store: Path | None, as_json: bool) -> None:
         f"gateway {health['url']} · pid {health['pid']} · version {health['version']}"
         f" · {health['runtime']} · store {settings.store}"
     )
-    executions = health.get("executions") or []
-    click.echo(f"{len(executions)} running" if executions else "nothing runs")
-    for arn in executions:
-        click.echo(f"  {arn}")
+    running = [name for kind in _RUNNING for name in health.get(kind) or []]
+    click.echo(f"{len(running)} running" if running else "nothing runs")
+    for name in running:
+        click.echo(f"  {name}")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from mlops.errors import GatewayUnavailable, MlopsError, ServiceError
+from mlops.errors import GatewayUnavailable, MlopsError, ServiceError, StoreError
 from mlops.execution.failures import reason_for
 from mlops.execution.step_run import Parts
 from mlops.execution.steps.job import Job, JobExecutor, JobStatus, JobView
@@ -173,6 +173,24 @@ class DirectJobs:
             if f"{record.kind}/{record.name}" in self._running:
                 raise ServiceError("ResourceInUse", f"The job {record.name} has not ended: stop it")
             self._state.delete_resource(record.kind, record.name)
+
+    def end_all(self, timeout: float) -> None:
+        """Stop every job, and forget all of them.
+
+        Raises:
+            StoreError: one has not ended after `timeout` seconds.
+        """
+        with self._lock:
+            running = list(self._running.values())
+        for each in running:
+            threading.Thread(target=each.run.stop.request, daemon=True).start()
+        for each in running:
+            each.thread.join(timeout)
+            if each.thread.is_alive():
+                raise StoreError(f"The job {each.run.name} does not end")
+        for kind in EXECUTORS:
+            for record in self._state.list_resources(kind):
+                self._state.delete_resource(kind, record.name)
 
     # --- asked for by the manager, for the gateway's life ---
 

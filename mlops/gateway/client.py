@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -85,6 +86,14 @@ class GatewayClient:
         if status not in (200, 409):
             raise error_from(answer)
         return bool(answer["leaves"])
+
+    def reset(self, store: Path) -> None:
+        """Delete all that is in the state folder `store`, this gateway's (``gateway.resetting``).
+
+        Raises:
+            UsageError: the gateway was not started for it, or has another state folder.
+        """
+        self._internal("POST", "/_mlops/reset", {"store": str(store)})
 
     def executions(self, *, pipeline: str | None = None, limit: int = 100) -> list[JsonObject]:
         """The newest executions, of one pipeline or of all."""

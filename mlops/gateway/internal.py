@@ -2,6 +2,8 @@
 
     GET  /_mlops/health                       who runs here, and what runs in it
     POST /_mlops/shutdown {"only_if_idle"}    leave; 409 where it is asked to be idle and is not
+    POST /_mlops/reset {"store"}              delete all that is in the state folder, where the
+                                              gateway was started for it (``resetting``)
     GET  /_mlops/executions?pipeline=&limit=  the newest executions
     GET  /_mlops/executions/{id}              all that a report needs
     POST /_mlops/executions/{id}/follow       {"events", "logs", "wait"}: what is new
@@ -57,6 +59,7 @@ class InternalApi:
         clock: Clock,
         health: Callable[[], JsonObject],
         shut_down: Callable[[bool], bool],
+        reset: Callable[[str], JsonObject],
     ) -> None:
         self._state = state
         self._details = details
@@ -66,6 +69,7 @@ class InternalApi:
         self._clock = clock
         self._health = health
         self._shut_down = shut_down
+        self._reset = reset
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         return self._answer(environ).send(start_response)
@@ -90,6 +94,8 @@ class InternalApi:
             return json_response(self._health())
         if (method, path) == ("POST", "/_mlops/shutdown"):
             return self._answer_shutdown(_document(environ))
+        if (method, path) == ("POST", "/_mlops/reset"):
+            return json_response(self._reset(str(_document(environ).get("store", ""))))
         if (method, path) == ("GET", "/_mlops/executions"):
             return json_response(self._list(parse_qs(environ.get("QUERY_STRING", ""))))
         if (method, path) == ("POST", "/_mlops/plan"):

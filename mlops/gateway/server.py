@@ -346,9 +346,17 @@ class GatewayThread:
 
 
 def health_document(
-    gateway: Gateway, *, version: str, store: Path, settings_digest: str, running: Sequence[str]
+    gateway: Gateway,
+    *,
+    version: str,
+    store: Path,
+    settings_digest: str,
+    running: Sequence[str],
+    jobs: Sequence[str],
+    endpoints: Sequence[str],
+    functions: Sequence[str],
 ) -> JsonObject:
-    """What ``GET /_mlops/health`` answers."""
+    """What ``GET /_mlops/health`` answers: who runs here, and by their names what runs in it."""
     return {
         "running": True,
         "url": gateway.url,
@@ -360,4 +368,7 @@ def health_document(
         "store": str(store),
         "started_at": gateway.started_at.isoformat(),
         "executions": list(running),
+        "jobs": list(jobs),
+        "endpoints": list(endpoints),
+        "functions": list(functions),
     }

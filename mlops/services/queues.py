@@ -150,6 +150,13 @@ class QueueService:
             self._state.delete_resource(QUEUE, queue.name)
         return {}
 
+    def clear(self) -> None:
+        """Delete every queue and what is in it."""
+        with self._arrived, self._state.transaction():
+            for queue in self._state.list_resources(QUEUE):
+                self._clear(queue.name)
+                self._state.delete_resource(QUEUE, queue.name)
+
     def _purge(self, request: JsonObject) -> JsonObject:
         queue = self._addressed(request)
         with self._arrived, self._state.transaction():

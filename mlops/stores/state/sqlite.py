@@ -364,6 +364,13 @@ class SqliteStateStore:
         with self.transaction():
             self._run("DELETE FROM resources WHERE kind = ? AND name = ?", (kind, name))
 
+    def clear(self) -> None:
+        with self.transaction():
+            tables = self._run("SELECT name FROM sqlite_schema WHERE type = 'table'")
+            # What others refer to goes last.
+            for (name,) in sorted(tables, key=lambda row: row[0] == "definitions"):
+                self._run(f"DELETE FROM {name}")
+
     # --- tags ---
 
     def get_tags(self, arn: str) -> Mapping[str, str]:

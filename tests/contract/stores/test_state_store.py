@@ -439,3 +439,13 @@ class TestSqlite:
         with sqlite3.connect(file) as connection:
             assert connection.execute("SELECT count(*) FROM definitions").fetchone() == (1,)
         connection.close()
+
+
+def test_clear_forgets_everything(store: StateStore) -> None:
+    store.put_pipeline(pipeline())
+    store.set_tags(pipeline().arn, {"team": "lab"})
+    store.clear()
+    assert store.list_pipelines() == []
+    assert store.get_tags(pipeline().arn) == {}
+    store.put_pipeline(pipeline())
+    assert store.get_pipeline("Lab") == pipeline()

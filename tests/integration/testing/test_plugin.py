@@ -27,7 +27,7 @@ def test_the_example_projects_own_tests_pass(tmp_path: Path) -> None:
         timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 passed" in done.stdout
+    assert "4 passed" in done.stdout
 
 
 def test_it_is_an_entry_point_of_the_package() -> None:

@@ -37,3 +37,10 @@ def test_words_are_no_numbers(pipeline, places, sagemaker_local, run_pipeline):
 
 def test_each_test_has_a_gateway_of_its_own(sagemaker_local):
     assert sagemaker_local.client("sagemaker").list_pipelines()["PipelineSummaries"] == []
+
+
+def test_one_gateway_is_made_as_new(sagemaker_local):
+    client = sagemaker_local.client("sagemaker")
+    client.create_model_package_group(ModelPackageGroupName="Group")
+    sagemaker_local.reset()
+    assert client.list_model_package_groups()["ModelPackageGroupSummaryList"] == []
