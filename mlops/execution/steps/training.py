@@ -53,7 +53,10 @@ class TrainingExecutor(JobExecutor):
 
     def _check(self, request: JsonObject) -> None:
         _check_algorithm(request)
-        groups = training_cluster(request).groups
+        cluster = training_cluster(request)
+        if not cluster.hosts:  # the model's TrainingInstanceCount begins at 0
+            raise refused(_CREATE, "ResourceConfig: the job has no instance; InstanceCount is 0")
+        groups = cluster.groups
         mode = request["AlgorithmSpecification"]["TrainingInputMode"]
         for channel in request.get("InputDataConfig", ()):
             _check_channel(channel, channel.get("InputMode", mode), groups)
