@@ -44,14 +44,16 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     from mlops.gateway.invocations import InvocationFace
     from mlops.gateway.json_face import JsonFace
     from mlops.gateway.lambda_face import LambdaFace
+    from mlops.gateway.protocols.query import QueryFace
     from mlops.gateway.resetting import Resetter
-    from mlops.gateway.router import Router
+    from mlops.gateway.router import IAM_NAMESPACE, Router
     from mlops.gateway.s3 import S3Face
     from mlops.gateway.server import Closing, Gateway, Listeners, health_document
     from mlops.gateway.sqs_face import SqsFace
     from mlops.hosting import EndpointManager
     from mlops.runtimes.choice import choose_runtime
     from mlops.services import (
+        IamService,
         LambdaService,
         LogsService,
         QueueService,
@@ -143,12 +145,13 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
                 clock,
                 manager.callbacks,
             ),
-            sts=StsService(settings),
+            sts=StsService(settings, clock),
             s3=S3Face(objects),
             invocations=InvocationFace(RuntimeService(hosting)),
             faces={
                 "lambda": LambdaFace(LambdaService(functions)),
                 "sqs": SqsFace(queues),
+                "iam": QueryFace(IAM_NAMESPACE, IamService(settings).handle),
                 "logs": JsonFace("logs", "Logs_20140328", LogsService(state, settings)),
             },
         )

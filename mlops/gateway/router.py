@@ -27,6 +27,7 @@ INTERNAL_PREFIX = "/_mlops/"
 """No bucket's name starts with an underscore."""
 
 STS_NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
+IAM_NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
 _CACHE_VARIABLE = "HTTP_" + CACHE_HEADER.upper().replace("-", "_")
 _SCOPE = re.compile(r"Credential=[^/\s]+/\d{8}/[^/\s]*/(?P<service>[^/\s]+)/aws4_request")
 

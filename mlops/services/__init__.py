@@ -12,9 +12,10 @@ from mlops.services.queues import QueueService
 from mlops.services.registry import ServiceRegistry
 from mlops.services.runtime import RuntimeService
 from mlops.services.sagemaker import SageMakerService
-from mlops.services.sts import StsService
+from mlops.services.sts import IamService, StsService
 
 __all__ = [
+    "IamService",
     "LambdaService",
     "LogsService",
     "QueueService",

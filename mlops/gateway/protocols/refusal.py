@@ -13,7 +13,7 @@ from mlops.gateway.protocols import json11, query
 from mlops.gateway.wire import Environ, Response, json_response
 
 _REST_XML = ("cloudfront", "route53", "s3-outposts")
-ANSWERED = "sagemaker, sagemaker-runtime, lambda, logs, s3, sqs and sts"
+ANSWERED = "sagemaker, sagemaker-runtime, iam, lambda, logs, s3, sqs and sts"
 
 
 def refuse(environ: Environ, service: str) -> Response:
