@@ -34,6 +34,8 @@ BASE_FOLDER_VARIABLE = "SAGEMAKER_BASE_DIR"
 _ASKS_FOR_ITS_FOLDERS = re.compile(r"\bSAGEMAKER_BASE_DIR\b|\bSM_[A-Z]|\bLAMBDA_TASK_ROOT\b")
 _OPT_ML_PATH = re.compile(rf"(?:(?<=[=:,;])|^){re.escape(OPT_ML)}(?=/|:|,|;|$)")
 _INTERPRETER = re.compile(r"(python[\d.]*|(ba|da)?sh)$")
+_REPACK_LAUNCHER = "_repack_script_launcher.sh"
+"""Of the SDK's (sagemaker/workflow/_utils.py): what it starts has `/opt/ml` written into it."""
 _SCRIPT_LIMIT = 1 << 20  # bytes of a file that are read in search of a variable
 
 
@@ -74,6 +76,8 @@ def _programs(
     job: JobSpec, argv: tuple[str, ...], search_path: str
 ) -> Iterable[tuple[str | None, str]]:
     yield _program(job, argv, search_path)
+    if _training_program(job) == _REPACK_LAUNCHER:
+        yield None, _REPACK_LAUNCHER
     training_script = _training_script(job)
     if training_script is not None:
         yield _text(training_script), str(training_script)
@@ -104,16 +108,22 @@ def _host_path(job: JobSpec, path: str) -> Path:
 
 def _training_script(job: JobSpec) -> Path | None:
     """The script that `train` will run, where it can be seen already (not in S3)."""
-    try:
-        text = (job.folder / "input/config/hyperparameters.json").read_text(encoding="utf-8")
-        program = json.loads(json.loads(text)["sagemaker_program"])
-    except (FileNotFoundError, KeyError, ValueError, TypeError):
+    program = _training_program(job)
+    if program is None:
         return None
     for folder in (f"{OPT_ML}/code", f"{OPT_ML}/input/data/code"):
         script = _host_path(job, f"{folder}/{program}")
         if script.is_file():
             return script
     return None
+
+
+def _training_program(job: JobSpec) -> str | None:
+    try:
+        text = (job.folder / "input/config/hyperparameters.json").read_text(encoding="utf-8")
+        return str(json.loads(json.loads(text)["sagemaker_program"]))
+    except (FileNotFoundError, KeyError, ValueError, TypeError):
+        return None
 
 
 def _text(path: Path) -> str | None:

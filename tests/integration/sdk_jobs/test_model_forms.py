@@ -82,3 +82,25 @@ def test_of_a_pipeline_model_those_with_code_are_repacked(
     assert first["ModelDataUrl"] == trained.default_value
     assert second["ModelDataUrl"] == artifact(session, steps, "Make-RepackModel-coded")
     assert "code/inference.py" in unpacked(session, second["ModelDataUrl"])
+
+
+def test_register_model_takes_a_pipeline_model(
+    run: Run, session: Any, settings: Any, trained: Any, code: Path
+) -> None:
+    """Of a single script: with a source_dir the SDK itself wants a ModelStep."""
+    from sagemaker.model import Model
+    from sagemaker.pipeline import PipelineModel
+    from sagemaker.workflow.step_collections import RegisterModel
+
+    plain = Model("image:1", trained, settings.execution_role_arn, sagemaker_session=session)
+    script = str(code / "inference.py")
+    coded = make_model(session, settings, trained, entry_point=script, name="coded")
+    both = PipelineModel([plain, coded], settings.execution_role_arn, sagemaker_session=session)
+    steps = run(RegisterModel(name="Old", model=both, **REGISTER), parameters=[trained])
+    expected = dict.fromkeys(("coded-RepackModel", "Old-RegisterModel"), "Succeeded")
+    assert statuses(steps) == expected, told(steps)
+    arn = steps["Old-RegisterModel"]["Metadata"]["RegisterModel"]["Arn"]
+    package = session.sagemaker_client.describe_model_package(ModelPackageName=arn)
+    first, second = package["InferenceSpecification"]["Containers"]
+    assert first["ModelDataUrl"] == trained.default_value
+    assert second["ModelDataUrl"] == artifact(session, steps, "coded-RepackModel")

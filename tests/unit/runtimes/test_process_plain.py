@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,15 @@ def test_train_runs_unless_the_script_at_hand_does_not_ask(tmp_path: Path, text:
         with pytest.raises(RuntimeUnavailable, match="seccomp") as caught:
             check_runs_plain(spec, str(tmp_path / "bin"), "seccomp")
         assert caught.value.where == str(tmp_path / "ml/code/train.py")
+
+
+def test_the_sdks_repacking_is_refused_for_it_has_opt_ml_written_into_it(tmp_path: Path) -> None:
+    """``_repack_model.py`` reads /opt/ml/code and /opt/ml/input/data/training, and nothing else."""
+    config = tmp_path / "ml/input/config"
+    config.mkdir(parents=True)
+    program = {"sagemaker_program": '"_repack_script_launcher.sh"'}
+    (config / "hyperparameters.json").write_text(json.dumps(program))
+    spec = job(tmp_path / "ml", "sh", "-c", ASKS)
+    with pytest.raises(RuntimeUnavailable, match="seccomp") as caught:
+        check_runs_plain(spec, os.defpath, "seccomp")
+    assert caught.value.where == "_repack_script_launcher.sh"
