@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,11 @@ from mlops.runtimes.docker_engine import Engine, find_engine
 
 BASE_IMAGE = "mlops-test-base:local"
 """A Debian with Python 3. Made once for each machine, and kept."""
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that runs the suite in its background hands that on, and no command of the tests could
+    # be interrupted any more.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 OPT_ML = "/opt/ml"
-SIGPIPE, SIGKILL, SIGTERM, SIGXFSZ = 13, 9, 15, 25
+SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGPIPE, SIGTERM, SIGXFSZ = 1, 2, 3, 9, 13, 15, 25
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWUSER = 0x20000, 0x04000000, 0x10000000
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 1, 32, 4096, 8192, 16384, 1 << 18
 MNT_DETACH = 2
@@ -260,7 +260,8 @@ def _become_job(plan: dict[str, Any], supervisor: int) -> None:
     libc.prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
     if os.getppid() != supervisor:
         raise OSError(errno.ESRCH, "the supervisor has gone")
-    for number in (SIGPIPE, SIGXFSZ):  # Python ignores them, and exec keeps that
+    # Python ignores two of them, a shell's background or nohup the others, and exec keeps that.
+    for number in (SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGXFSZ):
         libc.signal(number, None)
     os.setpgid(0, 0)
     os.umask(0o022)

@@ -141,7 +141,11 @@ def test_a_job_is_free_of_the_gateways_terminal_and_signals(
     )
     command = ("python3", "-c", code, str(os.getsid(0)))
     job = spec(tmp_path, "", command=command)
-    finish(runtime.start(job))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a shell
+    try:
+        finish(runtime.start(job))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert job.log.read_text() == "True True True True\n"
 
 
