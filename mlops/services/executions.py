@@ -26,8 +26,6 @@ from mlops.services.validation import invalid, missing, refuse_unsupported
 from mlops.settings import CACHE_MODES, CACHE_OFF
 
 _UNSUPPORTED_START = {
-    "PipelineVersionId": "a pipeline has one version here, its newest",
-    "PipelineVersionAlias": "a pipeline has one version here, its newest",
     "MlflowExperimentName": "there is no MLflow server here",
 }
 
@@ -100,6 +98,8 @@ class ExecutionOperations:
             raise invalid(f"There is no cache mode {cache_mode!r}")
         refuse_unsupported(request, _UNSUPPORTED_START)
         pipeline = self._pipelines.find("StartPipelineExecution", request["PipelineName"])
+        version = self._pipelines.versions.asked_for("StartPipelineExecution", pipeline, request)
+        pipeline = replace(pipeline, definition=version.document["definition"])
         try:
             execution = self._executions.start(
                 pipeline,
@@ -145,9 +145,13 @@ class ExecutionOperations:
         return {"PipelineExecutionArn": execution.arn}
 
     def describe(self, request: JsonObject) -> JsonObject:
-        return self.description(
-            self.find("DescribePipelineExecution", request["PipelineExecutionArn"])
-        )
+        execution = self.find("DescribePipelineExecution", request["PipelineExecutionArn"])
+        version = self._pipelines.versions.run_by(execution)
+        told = self.description(execution)
+        if version is not None:
+            told["PipelineVersionId"] = version.document["id"]
+            told["PipelineVersionAliases"] = version.document["aliases"] or None
+        return told
 
     def description(self, execution: ExecutionRecord) -> JsonObject:
         return {
@@ -184,7 +188,7 @@ class ExecutionOperations:
         """ListPipelineExecutions, the newest first unless SortOrder says otherwise."""
         pipeline = self._pipelines.find("ListPipelineExecutions", request["PipelineName"])
         refuse_unsupported(
-            request, {"PipelineVersionAlias": "a pipeline has one version here, its newest"}
+            request, {"PipelineVersionAlias": "list them all and see their PipelineVersionId"}
         )
         if request.get("SortBy") == "PipelineExecutionArn":
             rows, token = self._page_by_arn(pipeline.name, request)

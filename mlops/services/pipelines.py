@@ -12,12 +12,9 @@ from mlops.ports import JsonObject, ObjectStore, PipelineRecord, StateStore
 from mlops.services.arns import Arns, resource_name
 from mlops.services.operation import Handler, Now
 from mlops.services.paging import between, ordered, page
+from mlops.services.pipeline_versions import PipelineVersions, members_of
 from mlops.services.tags import forget_tags, store_tags
-from mlops.services.validation import invalid, missing, refuse_unsupported
-
-_NO_VERSIONS = "a pipeline has one version here, its newest"
-_UNSUPPORTED = {"PipelineVersionAliases": _NO_VERSIONS}
-_UNSUPPORTED_VERSION = {"PipelineVersionId": _NO_VERSIONS, "PipelineVersionAlias": _NO_VERSIONS}
+from mlops.services.validation import invalid, missing
 
 MAXIMUM_DEFINITION = 1_048_576  # characters, by the service model (PipelineDefinition)
 
@@ -28,6 +25,7 @@ class PipelineOperations:
         self._objects = objects
         self._arns = arns
         self._now = now
+        self.versions = PipelineVersions(state, now)
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -37,11 +35,11 @@ class PipelineOperations:
             "DescribePipeline": self.describe,
             "ListPipelines": self.list_pipelines,
             "DeletePipeline": self.delete,
+            **self.versions.handlers,
         }
 
     def create(self, request: JsonObject) -> JsonObject:
         """CreatePipeline. The same ClientRequestToken again answers as the first time did."""
-        refuse_unsupported(request, _UNSUPPORTED)
         name, token = request["PipelineName"], request["ClientRequestToken"]
         text = self._definition_text(request)
         if text is None:
@@ -64,6 +62,7 @@ class PipelineOperations:
             if existing is None:
                 _check_definition(text)
                 self._state.put_pipeline(made)
+                self.versions.add_first(made, request.get("PipelineVersionAliases", ()))
                 store_tags(self._state, made.arn, request.get("Tags", []))
             elif existing.client_request_token != token:
                 raise invalid(
@@ -74,7 +73,6 @@ class PipelineOperations:
 
     def update(self, request: JsonObject) -> JsonObject:
         """UpdatePipeline: what the request does not name stays as it was."""
-        refuse_unsupported(request, _UNSUPPORTED)
         text = self._definition_text(request)
         if text is not None:
             _check_definition(text)
@@ -88,12 +86,20 @@ class PipelineOperations:
         given = {name: value for name, value in changes.items() if value is not None}
         with self._state.transaction():
             old = self.find("UpdatePipeline", request["PipelineName"])
-            self._state.put_pipeline(replace(old, **given, last_modified_at=self._now()))
-        return {"PipelineArn": old.arn}
+            new = replace(old, **given, last_modified_at=self._now())
+            aliases = request.get("PipelineVersionAliases")
+            version = self.versions.add_changed(old, new, aliases)
+            self._state.put_pipeline(new)
+        return {"PipelineArn": old.arn, "PipelineVersionId": version}
 
     def describe(self, request: JsonObject) -> JsonObject:
-        refuse_unsupported(request, _UNSUPPORTED_VERSION)
-        return self.description(self.find("DescribePipeline", request["PipelineName"]))
+        pipeline = self.find("DescribePipeline", request["PipelineName"])
+        version = self.versions.asked_for("DescribePipeline", pipeline, request)
+        return {
+            **self.description(pipeline),
+            **members_of(version),
+            "PipelineDefinition": version.document["definition"],
+        }
 
     def description(self, pipeline: PipelineRecord) -> JsonObject:
         last = self._state.list_executions(pipeline.name, limit=1)
@@ -146,6 +152,7 @@ class PipelineOperations:
                     + ", ".join(running),
                 )
             self._state.delete_pipeline(pipeline.name)
+            self.versions.forget(pipeline)
             forget_tags(self._state, pipeline.arn)
         return {"PipelineArn": pipeline.arn}
 

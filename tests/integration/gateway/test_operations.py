@@ -98,3 +98,47 @@ def test_a_package_is_approved_found_and_deleted_with_its_group(sagemaker: Any) 
     sagemaker.delete_model_package(ModelPackageName=arn)
     sagemaker.delete_model_package_group(ModelPackageGroupName="Group")
     assert sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"] == []
+
+
+def test_versions(
+    sagemaker: Any, start: Callable[..., str], ended: Callable[[str], Any], lab: SimpleNamespace
+) -> None:
+    first = start(lab.processing_step("First"))
+    ended(first)
+    definition = lab.definition(lab.processing_step("Second"))
+    made = sagemaker.update_pipeline(
+        PipelineName="Lab", PipelineDefinition=definition, PipelineVersionAliases=["new"]
+    )
+    assert made["PipelineVersionId"] == 2
+    same = sagemaker.update_pipeline(PipelineName="Lab", PipelineDefinition=definition)
+    assert same["PipelineVersionId"] == 2
+    with pytest.raises(ClientError, match="need an update of the definition"):
+        sagemaker.update_pipeline(PipelineName="Lab", PipelineVersionAliases=["newest"])
+    with pytest.raises(sagemaker.exceptions.ConflictException):
+        sagemaker.update_pipeline_version(
+            PipelineArn=made["PipelineArn"],
+            PipelineVersionId=1,
+            PipelineVersionAliasOperations={"Add": ["new"]},
+        )
+    sagemaker.update_pipeline_version(
+        PipelineArn=made["PipelineArn"],
+        PipelineVersionId=1,
+        PipelineVersionDisplayName="the-old-one",
+        PipelineVersionAliasOperations={"Add": ["old"]},
+    )
+    newest, oldest = sagemaker.list_pipeline_versions(PipelineName="Lab")[
+        "PipelineVersionSummaries"
+    ]
+    assert (newest["PipelineVersionId"], newest["PipelineVersionAliases"]) == (2, ["new"])
+    assert oldest["PipelineVersionDisplayName"] == "the-old-one"
+    assert oldest["LastExecutionPipelineExecutionArn"] == first
+    old = sagemaker.describe_pipeline(PipelineName="Lab", PipelineVersionAlias="old")
+    assert '"First"' in old["PipelineDefinition"]
+    again = sagemaker.start_pipeline_execution(PipelineName="Lab", PipelineVersionId=1)
+    found = ended(again["PipelineExecutionArn"])
+    assert (found["PipelineVersionId"], found["PipelineExecutionStatus"]) == (1, "Succeeded")
+    with pytest.raises(sagemaker.exceptions.ResourceNotFound):
+        sagemaker.start_pipeline_execution(PipelineName="Lab", PipelineVersionAlias="none")
+    sagemaker.delete_pipeline(PipelineName="Lab")
+    with pytest.raises(sagemaker.exceptions.ResourceNotFound):
+        sagemaker.list_pipeline_versions(PipelineName="Lab")

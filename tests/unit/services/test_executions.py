@@ -84,7 +84,6 @@ def test_start_of_a_missing_pipeline(start: Start) -> None:
     "member",
     [
         {"MlflowExperimentName": "x"},
-        {"PipelineVersionId": 1},
     ],
 )
 def test_what_cannot_be_honoured_is_refused(start: Start, member: dict[str, Any]) -> None:

@@ -237,7 +237,7 @@ def test_delete_takes_the_executions_and_tags_along(
     assert call("ListTags", ResourceArn=ARN)["Tags"] == []
 
 
-def test_what_the_gateway_would_have_to_ignore_is_refused(call: Call) -> None:
+def test_a_version_that_is_not_there(call: Call) -> None:
     create(call)
     error = refused(call, "DescribePipeline", PipelineName="Lab-Pipeline", PipelineVersionId=2)
-    assert "PipelineVersionId is not supported" in str(error)
+    assert "has no version 2" in str(error)
