@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlops.gateway.client import GatewayClient
 
 PATIENCE_SECONDS = 600.0
-_ENDED = ("Succeeded", "Failed", "Stopped")
+_ENDED = ("Succeeded", "CompletedWithFailures", "Failed", "Stopped")
 _TAIL_LINES = 20
 
 

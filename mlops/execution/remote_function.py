@@ -1,7 +1,7 @@
 """Training jobs that the SDK makes of a function: ``@step`` and ``@remote``.
 
 Such a job runs ``job_driver.sh`` from a channel that the SDK has uploaded
-(sagemaker/remote_function/job.py; sagemaker/train/remote_function/job.py in v3). The script
+(sagemaker/remote_function/job.py; sagemaker/core/remote_function/job.py in v3). The script
 compares the Python version with the client's, installs a requirements file that the SDK writes
 (the SDK itself is in it), and calls the pickled function with the SDK that the image then has.
 """
