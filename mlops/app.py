@@ -174,7 +174,7 @@ def stop_gateway(settings: Settings) -> GatewayAddress | None:
 
 
 def end_servers(settings: Settings) -> list[str]:
-    """End the servers of endpoints and functions that outlived their gateway; their names.
+    """End what outlived its gateway of endpoints, functions and direct jobs; the names of it.
 
     Call it when no gateway runs: it would start them again.
 
@@ -184,6 +184,7 @@ def end_servers(settings: Settings) -> list[str]:
     from dataclasses import replace
 
     from mlops.errors import RuntimeUnavailable
+    from mlops.execution.direct_jobs import JOBS_LABEL
     from mlops.functions.plan import FUNCTIONS_LABEL
     from mlops.ports import SERVERS_LABEL
     from mlops.runtimes.choice import choose_runtime
@@ -194,7 +195,7 @@ def end_servers(settings: Settings) -> list[str]:
             runtime = choose_runtime(replace(settings, runtime=name))
         except RuntimeUnavailable:
             continue  # nothing can have been started by it
-        for label in (SERVERS_LABEL, FUNCTIONS_LABEL):
+        for label in (SERVERS_LABEL, FUNCTIONS_LABEL, JOBS_LABEL):
             ended += runtime.remove_leftovers({label: str(settings.store)})
     return ended
 

@@ -1,7 +1,8 @@
 """Making room in a state folder: a plan that can be looked at, and the act.
 
 What an execution leaves beside its results are its steps' job folders, kept after a failure so
-that a person can look into them, and caches. Records, logs, reports and objects are results.
+that a person can look into them, and caches; a job without an execution leaves its own. Records,
+logs, reports and objects are results.
 """
 
 from __future__ import annotations
@@ -71,8 +72,12 @@ def _job_folders(settings: Settings) -> Iterator[Path]:
             continue
         for step in sorted(execution.iterdir()):
             yield from _folders_of_jobs(step)
+    jobs = _running_jobs(settings)
+    for job in sorted(settings.store.glob("jobs/*/*")):
+        if job.is_dir() and f"{job.parent.name}/{job.name}" not in jobs:
+            yield from _folders_of_jobs(job)
     cache = settings.store / "cache"
-    if cache.is_dir() and not running:  # a job may be reading what is installed there
+    if cache.is_dir() and not running and not jobs:  # a job may be reading what is installed there
         yield cache
 
 
@@ -88,6 +93,12 @@ def _running_ids(settings: Settings) -> set[str]:
     health = app.gateway_health(settings)
     arns = (health or {}).get("executions") or []
     return {str(arn).rpartition("/")[2] for arn in arns}
+
+
+def _running_jobs(settings: Settings) -> set[str]:
+    """Jobs without an execution, as ``training-job/name``."""
+    health = app.gateway_health(settings)
+    return set((health or {}).get("jobs") or ())
 
 
 def _size(folder: Path) -> int:

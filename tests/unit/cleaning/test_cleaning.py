@@ -85,6 +85,19 @@ def test_attempts_and_hosts_have_folders_of_their_own(settings: Settings, store:
     assert not (step / "ml").exists()
 
 
+def test_jobs_without_an_execution_have_folders_of_their_own(
+    settings: Settings, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ended", "runs"):
+        (store / "jobs/training-job" / name / "ml").mkdir(parents=True)
+    health = {"executions": [], "jobs": ["training-job/runs"]}
+    monkeypatch.setattr("mlops.app.gateway_health", lambda _: health)
+    found = names(settings, plan_clean(settings).folders)
+    assert {name for name in found if name.startswith(("jobs", "cache"))} == {
+        "jobs/training-job/ended/ml"
+    }
+
+
 def test_what_a_job_has_locked_is_removed_too(settings: Settings, store: Path) -> None:
     locked = store / "executions/one/Train/ml/locked"
     locked.mkdir()
