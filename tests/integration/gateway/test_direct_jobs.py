@@ -8,6 +8,7 @@ import signal
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from mlops.gateway.process import ensure_gateway, stop_gateway
 from mlops.runtimes.fake import FakeContainer, FakeRuntime
-from mlops.settings import Settings
+from mlops.settings import ImageMapping, Settings
 
 from .conftest import IMAGE, ROLE, evaluate, processing_step
 
@@ -183,9 +184,13 @@ def test_the_job_of_a_step_is_its_executions(
         sagemaker.stop_processing_job(ProcessingJobName=job["ProcessingJobName"])
 
 
-@pytest.fixture
-def process_settings(tmp_path: Path) -> Iterator[Settings]:
-    made = Settings(store=tmp_path / "store", runtime="process")
+@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+def real_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    """Of a gateway whose jobs are real processes, and containers where an engine answers."""
+    made = Settings(store=tmp_path / "store", runtime=request.param)
+    if request.param == "docker":
+        mapping = ImageMapping("python:*", request.getfixturevalue("base_image"))
+        made = replace(made, images=(mapping,))
     yield made
     stop_gateway(made)
 
@@ -194,8 +199,8 @@ def _client(url: str, service: str) -> Any:
     return boto3.Session("any", "thing", region_name="us-east-1").client(service, endpoint_url=url)
 
 
-def test_a_job_goes_on_when_its_gateway_is_killed(process_settings: Settings) -> None:
-    first = ensure_gateway(process_settings)
+def test_a_job_goes_on_when_its_gateway_is_killed(real_settings: Settings) -> None:
+    first = ensure_gateway(real_settings)
     s3, client = _client(first.url, "s3"), _client(first.url, "sagemaker")
     s3.create_bucket(Bucket="bucket")
     script = (
@@ -208,10 +213,10 @@ def test_a_job_goes_on_when_its_gateway_is_killed(process_settings: Settings) ->
         "ContainerEntrypoint": ["sh", "-c", script],
     }
     client.create_processing_job(**request)
-    log = process_settings.store / "jobs/processing-job/survives/log.txt"
+    log = real_settings.store / "jobs/processing-job/survives/log.txt"
     eventually(lambda: log.is_file() and "begins" in log.read_text())
     os.kill(first.pid, signal.SIGKILL)
-    second = ensure_gateway(process_settings)
+    second = ensure_gateway(real_settings)
     client = _client(second.url, "sagemaker")
     client.get_waiter("processing_job_completed_or_stopped").wait(
         ProcessingJobName="survives", WaiterConfig={"Delay": 0.1, "MaxAttempts": 600}
@@ -236,16 +241,16 @@ def eventually(what: Callable[[], Any], seconds: float = 60.0) -> Any:
 
 
 def test_a_gateway_that_is_stopped_records_its_jobs(
-    process_settings: Settings, lab: SimpleNamespace
+    real_settings: Settings, lab: SimpleNamespace
 ) -> None:
-    first = ensure_gateway(process_settings)
+    first = ensure_gateway(real_settings)
     request = processing("stopped")
     request["AppSpecification"] = {
         "ImageUri": "python:3.11",
         "ContainerEntrypoint": ["sh", "-c", "sleep 60"],
     }
     _client(first.url, "sagemaker").create_processing_job(**request)
-    stop_gateway(process_settings)
-    client = _client(ensure_gateway(process_settings).url, "sagemaker")
+    stop_gateway(real_settings)
+    client = _client(ensure_gateway(real_settings).url, "sagemaker")
     found = client.describe_processing_job(ProcessingJobName="stopped")
     assert found["ProcessingJobStatus"] == "Stopped"
