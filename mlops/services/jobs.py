@@ -35,7 +35,9 @@ class JobKind:
         return f"{self.step_type}Job"
 
 
-JOB_KINDS = (JobKind("Processing", "processing-job"), JobKind("Training", "training-job"))
+PROCESSING = JobKind("Processing", "processing-job")
+TRAINING = JobKind("Training", "training-job")
+JOB_KINDS = (PROCESSING, TRAINING)
 
 _NOT_HERE = {
     "WarmPoolStatusEquals": "jobs here keep no warm pools",

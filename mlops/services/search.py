@@ -13,6 +13,7 @@ from typing import Any
 from mlops.errors import ServiceError
 from mlops.ports import JsonObject, StateStore
 from mlops.services.executions import ExecutionOperations
+from mlops.services.jobs import TRAINING, KnownJobs
 from mlops.services.model_packages import ModelPackageOperations
 from mlops.services.operation import Handler
 from mlops.services.paging import page
@@ -28,6 +29,7 @@ class SearchOperations:
         executions: ExecutionOperations,
         packages: ModelPackageOperations,
     ) -> None:
+        jobs = KnownJobs(state)
         self._records: Mapping[str, Callable[[], Sequence[JsonObject]]] = {
             "Pipeline": lambda: [pipelines.description(row) for row in state.list_pipelines()],
             "PipelineExecution": lambda: [
@@ -39,6 +41,7 @@ class SearchOperations:
             "ModelPackage": lambda: [
                 packages.description(row) for row in state.list_model_packages()
             ],
+            "TrainingJob": lambda: [job.described for job in jobs.all(TRAINING)],
         }
 
     @property

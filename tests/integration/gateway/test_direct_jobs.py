@@ -90,6 +90,11 @@ def test_a_training_job(sagemaker: Any, aws: Clients, bucket: str) -> None:
     with tarfile.open(fileobj=io.BytesIO(body.read())) as archive:
         assert archive.getnames() == ["weights"]
     assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == tags
+    done = {"Name": "TrainingJobStatus", "Operator": "Equals", "Value": "Completed"}
+    (hit,) = sagemaker.search(Resource="TrainingJob", SearchExpression={"Filters": [done]})[
+        "Results"
+    ]
+    assert hit["TrainingJob"]["TrainingJobArn"] == arn
 
 
 def test_a_processing_job(sagemaker: Any, aws: Clients, bucket: str) -> None:
