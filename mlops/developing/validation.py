@@ -44,9 +44,11 @@ def validate(settings: Settings, target: str | None = None) -> Validation:
 
     Raises:
         TargetError, DataError: the target gives no pipeline.
-        DefinitionError: its file is no JSON.
     """
-    pipeline = app.backend(settings, "local").compile(target)
+    try:
+        pipeline = app.backend(settings, "local").compile(target)
+    except DefinitionError as error:  # a file that is no JSON
+        return Validation(str(target), tuple(_findings(error)))
     return Validation(
         pipeline.name,
         check_definition(
@@ -67,10 +69,7 @@ def check_definition(
     try:
         definition = parse_definition(text)
     except DefinitionError as error:
-        return tuple(
-            Finding(Severity.ERROR, each.path, each.message, each.only_here)
-            for each in error.problems
-        )
+        return tuple(_findings(error))
     found: list[Finding] = []
     requests = list(_requests(definition, found))
     for asked in requests:
@@ -81,6 +80,11 @@ def check_definition(
     found += find_fixed_questions(definition)
     found += find_unused_parameters(definition)
     return tuple(sorted(found, key=lambda each: each.severity is Severity.WARNING))
+
+
+def _findings(error: DefinitionError) -> Iterator[Finding]:
+    for each in error.problems:
+        yield Finding(Severity.ERROR, each.path, each.message, each.only_here)
 
 
 def known_buckets(settings: Settings) -> frozenset[str]:
