@@ -38,6 +38,8 @@ from mlops.settings import Settings
 
 ALONE_LABEL = "mlops.alone"
 """On the container of such a job: the state folder. A gateway leaves those with it alone."""
+RUN_LABEL = "mlops.alone-run"
+"""Tells the container of one command from those of others."""
 PREFIX = "steps-again"
 """Below it, in the bucket of the artifacts, is what such jobs make."""
 _LOOK_SECONDS = 0.2
@@ -90,7 +92,7 @@ class _Alone:
 
     @property
     def labels(self) -> dict[str, str]:
-        return {ALONE_LABEL: self.parts.store_label}
+        return {ALONE_LABEL: self.parts.store_label, RUN_LABEL: self.folder.name}
 
     @property
     def how_to_repeat(self) -> str:
@@ -152,7 +154,11 @@ def _carry_out(
         name, job_arn(old.rpartition(":")[0] + ":", executor.arn_kind, name), request, _now(alone)
     )
     with _log_told(alone.log, say if manner is not Manner.SHELL else None):
-        view = executor.carry_out(alone, job)
+        try:
+            view = executor.carry_out(alone, job)
+        except BaseException:  # an interrupt: nothing of the job outlives the command
+            alone.parts.runtime.remove_leftovers(alone.labels)
+            raise
     result = executor.describe(alone, job, view)
     for tidy in alone.afterwards:
         tidy()

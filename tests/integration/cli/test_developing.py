@@ -126,6 +126,15 @@ def test_a_step_waits_for_its_debugger(ran: Shell) -> None:
         end(process)
 
 
+def test_nothing_outlives_an_interrupt(ran: Shell) -> None:
+    process = ran.start("step", "latest", "Count", "--debug")
+    assert process.stdout is not None
+    assert "waiting for a debugger" in process.stdout.readline()
+    process.terminate()
+    assert process.wait(60) == 130
+    assert list((ran.store / "runtime" / "process").glob("*Count*")) == []
+
+
 def end(process: subprocess.Popen[str]) -> None:
     if process.poll() is None:
         process.terminate()
