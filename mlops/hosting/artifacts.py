@@ -2,7 +2,7 @@
 
 An archive comes from a training job, or from anybody: its members may name any place, its links
 may lead anywhere, and a few kilobytes may unpack to terabytes. Nothing leaves the model's folder
-(``tarfile``'s data filter), and what does not fit on the disk is refused before it is written.
+(``tar_members``), and what does not fit on the disk is refused before it is written.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import IO, cast
 
 from mlops.errors import DiskFull, InvalidKey, JobError, NoSuchBucket, NoSuchKey
 from mlops.hosting.plan import ModelData
+from mlops.hosting.tar_members import Refused, extract
 from mlops.ports import ObjectStore
 from mlops.s3_uri import split_s3_uri
 
@@ -98,10 +99,10 @@ def unpack(archive: Path, folder: Path, name: str) -> None:
     try:
         with _opened(archive) as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
             for member in _checked(tar, folder, name):
-                tar.extract(member, folder, filter="data")
+                extract(tar, member, folder)
             while stream.read(_CHUNK_BYTES):
                 pass  # to the end, where gzip's checksum is
-    except tarfile.FilterError as error:
+    except Refused as error:
         raise BadModelData(
             f"The model data {name} is refused: {error}",
             next_step="pack the model's folder itself, without links or paths that lead out of it",

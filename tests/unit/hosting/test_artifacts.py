@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlops.errors import DiskFull
-from mlops.hosting import artifacts
+from mlops.hosting import artifacts, tar_members
 from mlops.hosting.artifacts import BadModelData, place_model
 from mlops.hosting.plan import ModelData
 from mlops.stores.objects.memory import MemoryObjectStore
@@ -41,9 +41,18 @@ def objects() -> MemoryObjectStore:
     return store
 
 
-@pytest.fixture
-def place(objects: MemoryObjectStore, tmp_path: Path) -> Callable[[Fill], Path]:
-    """Put an archive in place; the model's folder."""
+@pytest.fixture(params=["tarfile's filter", "our own rules"])
+def place(
+    objects: MemoryObjectStore,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[Fill], Path]:
+    """Put an archive in place; the model's folder. By tarfile's own filter, and by our rules."""
+    if request.param == "our own rules":
+        monkeypatch.setattr(tar_members, "_HAS_FILTER", False)
+    elif not hasattr(tarfile, "data_filter"):
+        pytest.skip("this Python's tarfile has no filter")
 
     def placed(fill: Fill) -> Path:
         objects.put("bucket", "model.tar.gz", archive(fill))
@@ -135,6 +144,19 @@ def test_an_absolute_path_is_taken_as_one_below_the_folder(place: Callable[[Fill
 def test_set_uid_bits_are_dropped(place: Callable[[Fill], Path]) -> None:
     folder = place(lambda tar: add(tar, "tool", b"x", mode=0o6777))
     assert (folder / "tool").stat().st_mode & 0o7022 == 0
+
+
+def test_what_cannot_be_read_stays_readable_and_belongs_to_us(
+    place: Callable[[Fill], Path],
+) -> None:
+    def fill(tar: tarfile.TarFile) -> None:
+        add(tar, "1", b"", type=tarfile.DIRTYPE, mode=0o755)
+        add(tar, "1/a", b"x", mode=0o000, uid=12345, gid=12345)
+
+    folder = place(fill)
+    status = (folder / "1/a").stat()
+    assert status.st_mode & 0o777 == 0o600
+    assert (status.st_uid, status.st_gid) == (os.geteuid(), os.getegid())
 
 
 def test_a_bomb_is_refused_before_it_is_written(objects: MemoryObjectStore, tmp_path: Path) -> None:
