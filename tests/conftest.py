@@ -16,6 +16,8 @@ from mlops.errors import RuntimeUnavailable
 from mlops.images.base import DEBIAN_IMAGE, mmdebstrap
 from mlops.runtimes.docker_engine import Engine, find_engine
 
+collect_ignore = ["data"]  # what tests work on, projects with tests of their own among it
+
 BASE_IMAGE = "mlops-test-base:local"
 """A Debian with Python 3. Made once for each machine, and kept."""
 

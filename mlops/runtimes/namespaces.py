@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +15,7 @@ from mlops.errors import RuntimeUnavailable
 from mlops.runtimes.layout import remove_tree
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
+_PROBE = "probe-"
 
 
 class Isolation(StrEnum):
@@ -54,7 +57,8 @@ def probe_namespaces(folder: Path) -> Namespaces:
     """
     refuse_unless_linux()
     folder.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix="probe-", dir=folder))
+    _remove_abandoned(folder)
+    place = Path(tempfile.mkdtemp(prefix=f"{_PROBE}{os.getpid()}-", dir=folder))
     try:
         answer = subprocess.run(
             [sys.executable, "-I", "-S", str(SUPERVISOR), "probe", str(place)],
@@ -73,6 +77,15 @@ def probe_namespaces(folder: Path) -> Namespaces:
         return Namespaces(isolation, f"{found['reason']} ({cause_of_refusal()})")
     overlay = found["overlay"]
     return Namespaces(isolation, overlay_problem=None if overlay == "ok" else overlay)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what a process has left that was killed while it probed."""
+    for place in folder.glob(f"{_PROBE}*"):
+        owner = place.name.removeprefix(_PROBE).partition("-")[0]
+        if not Path(f"/proc/{owner}").exists():
+            with suppress(FileNotFoundError):  # another one removes it, too
+                remove_tree(place)
 
 
 _SWITCHES = (

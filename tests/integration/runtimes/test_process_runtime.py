@@ -113,6 +113,17 @@ def test_the_status_is_on_the_disk_for_a_gateway_that_comes_later(tmp_path: Path
     assert list(store.glob("runtime/process/*")) == []
 
 
+def test_what_a_process_left_that_was_killed_while_it_probed_is_removed(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    store = tmp_path / "store"
+    for owner in (ended.pid, os.getpid()):
+        (store / f"runtime/process/probe-{owner}-x/root").mkdir(parents=True)
+    ProcessRuntime(Settings(store=store)).namespaces  # noqa: B018 - it probes
+    left = [place.name for place in store.glob("runtime/process/*")]
+    assert left == [f"probe-{os.getpid()}-x"]
+
+
 def test_a_job_whose_record_another_version_wrote_is_ended_and_cleared_away(
     runtime: ProcessRuntime, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
