@@ -60,6 +60,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         RuntimeService,
         SageMakerService,
         ServiceEndpointHost,
+        ServiceModelServers,
         ServiceRegistry,
         StsService,
     )
@@ -94,6 +95,9 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         endpoints=ServiceEndpointHost(state, hosting, settings, clock),
         functions=functions,
         queues=queues,
+        models=ServiceModelServers(
+            state, objects, jobs, clock, settings, lambda: listeners.job_url
+        ),
     )
     gateway = Gateway(
         listeners=listeners,

@@ -681,6 +681,75 @@ class EndpointHost(Protocol):
         ...
 
 
+# --- ModelServers ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswer:
+    """What came of one request to a model's server."""
+
+    status: int | None
+    """None where no answer came; ``problem`` says why."""
+    body: bytes = b""
+    problem: str = ""
+
+
+class ModelServer(Protocol):
+    """One server of a model, for one batch job alone. Safe to use from several threads."""
+
+    def wait_until_ready(self) -> None:
+        """Wait for the first 200 to ``GET /ping``.
+
+        Raises:
+            JobError: it has ended, or did not answer in its time; its log's end is in the text.
+        """
+        ...
+
+    def parameters(self) -> JsonObject:
+        """Its answer to ``GET /execution-parameters``; empty where it has none."""
+        ...
+
+    def invoke(
+        self, body: bytes | Sequence[bytes], headers: Mapping[str, str], timeout: float
+    ) -> ModelAnswer:
+        """``POST /invocations``; a body in parts goes out in chunks."""
+        ...
+
+    def stop(self, grace_seconds: float = 10.0) -> None:
+        """End it; nothing of it runs when this returns. Idempotent."""
+        ...
+
+
+class ModelServers(Protocol):
+    """Starts servers of models for batch jobs."""
+
+    def check(self, model_name: str) -> None:
+        """Raises:
+        ServiceError: ``ValidationException``: there is no such model, or it cannot run here.
+        """
+        ...
+
+    def start(
+        self,
+        model_name: str,
+        *,
+        name: str,
+        folder: Path,
+        log: Path,
+        environment: Mapping[str, str],
+        labels: Mapping[str, str],
+    ) -> ModelServer:
+        """Start a server with the model's files in `folder`, which becomes its ``/opt/ml``.
+
+        The variables in `environment` win over the model's own.
+
+        Raises:
+            ServiceError: as `check`.
+            ImageUnavailable, RuntimeUnavailable, JobError, DiskFull: it cannot be started.
+        """
+        ...
+
+
 # --- QueueHost -------------------------------------------------------------------------------
 
 

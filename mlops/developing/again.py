@@ -28,7 +28,8 @@ from mlops.execution.job_run import JobPast
 from mlops.execution.names import job_arn, new_job_name
 from mlops.execution.step_run import Parts
 from mlops.execution.steps import EXECUTORS
-from mlops.execution.steps.job import Job, JobExecutor, JobStatus
+from mlops.execution.steps.container_job import ContainerJobExecutor
+from mlops.execution.steps.job import Job, JobStatus
 from mlops.execution.stopping import StopSignal
 from mlops.gateway.client import GatewayClient
 from mlops.gateway.following import read_from
@@ -138,7 +139,7 @@ def run_step(
 
 
 def _carry_out(
-    executor: JobExecutor,
+    executor: ContainerJobExecutor,
     alone: _Alone,
     request: JsonObject,
     described: JsonObject,
@@ -190,7 +191,9 @@ def _change(manner: Manner, parts: Parts, say: Say) -> Change | None:
             return None
 
 
-def _recorded(client: GatewayClient, execution: str, step: str) -> tuple[JobExecutor, JsonObject]:
+def _recorded(
+    client: GatewayClient, execution: str, step: str
+) -> tuple[ContainerJobExecutor, JsonObject]:
     """The executor of a step's type, and the Describe answer of the step's job."""
     details = client.execution(execution)
     arn = details["execution"]["arn"]
@@ -204,10 +207,10 @@ def _recorded(client: GatewayClient, execution: str, step: str) -> tuple[JobExec
             next_step=f"its steps are: {', '.join(types) or 'none'}",
         )
     executor = EXECUTORS.get(StepType(types[step]))
-    if not isinstance(executor, JobExecutor):
+    if not isinstance(executor, ContainerJobExecutor):
         raise UsageError(
-            f"The step {step!r} is a {types[step]} step, which runs no job",
-            next_step="give a step that does, such as Processing or Training",
+            f"The step {step!r} is a {types[step]} step, which runs no job of its own container",
+            next_step="give a step that does: Processing or Training",
         )
     made = metadata.get(step, {}).get(executor.metadata_member)
     if made is None:

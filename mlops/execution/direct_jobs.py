@@ -1,4 +1,4 @@
-"""Jobs that somebody asks for directly: CreateProcessingJob, CreateTrainingJob.
+"""Jobs that somebody asks for directly: CreateProcessingJob, …TrainingJob, …TransformJob.
 
 The executors are those of steps; here is what a step has from its execution: a record that is
 written before anything starts and again when all has ended, a thread, a stop, and the taking up of
@@ -21,20 +21,22 @@ from mlops.execution.step_run import Parts
 from mlops.execution.steps.job import Job, JobExecutor, JobStatus, JobView
 from mlops.execution.steps.processing import ProcessingExecutor
 from mlops.execution.steps.training import TrainingExecutor
+from mlops.execution.steps.transform import TransformExecutor
 from mlops.execution.stopping import STOP_GRACE_SECONDS, StopSignal
 from mlops.ports import JsonObject, ResourceRecord, RunningJob, StateStore
 
 JOBS_LABEL = "mlops.jobs-of"
 """On every container of such a job: the state folder. Not a step's label: what is left of steps
 that no execution waits for is ended when a gateway starts, these go on."""
-JOB_LABEL = "mlops.job"
+JOB_LABEL = "mlops.direct-job"
 
 STOPPING = "Stopping"
 CLOSE_SECONDS = STOP_GRACE_SECONDS + 20.0
 LONGEST_RETRY_SECONDS = 5.0
 
 EXECUTORS: Mapping[str, JobExecutor] = {
-    executor.arn_kind: executor for executor in (ProcessingExecutor(), TrainingExecutor())
+    executor.arn_kind: executor
+    for executor in (ProcessingExecutor(), TrainingExecutor(), TransformExecutor())
 }
 """By the kind of thing in the ARN."""
 
@@ -113,6 +115,7 @@ class DirectJobs:
         """
         executor = EXECUTORS[kind]
         request = executor.completed(request)
+        executor.check_here(self._parts, request)
         name = str(request[executor.name_member])
         job = Job(name, arn, request, self._parts.clock.now())
         run = DirectRun(kind, name, self._parts)
@@ -309,6 +312,5 @@ class DirectJobs:
 
 
 def _stopping(kind: str) -> JsonObject:
-    if kind == "training-job":
-        return {"TrainingJobStatus": STOPPING, "SecondaryStatus": STOPPING}
-    return {"ProcessingJobStatus": STOPPING}
+    stopping = {EXECUTORS[kind].status_member: STOPPING}
+    return stopping | ({"SecondaryStatus": STOPPING} if kind == "training-job" else {})

@@ -92,7 +92,7 @@ class InputStager:
             self._place(source, folder, name, each, copy=copy)
 
     def _files_of(self, each: Input) -> Iterator[tuple[Path, str]]:
-        bucket, chosen = self._objects_of(each)
+        bucket, chosen = objects_of(self._objects, each.uri, manifest=each.manifest)
         if not chosen and not each.kept:
             raise StepFailure(f"ClientError: {no_objects(each.uri)}")
         share = each.share or Share(0, 1)
@@ -104,19 +104,6 @@ class InputStager:
                     f"ClientError: Data download failed: there is no s3://{bucket}/{key} "
                     f"(input {each.name!r}, {each.uri})"
                 ) from error
-
-    def _objects_of(self, each: Input) -> tuple[str, Sequence[tuple[str, str]]]:
-        """The bucket, and every object's key with its file name in the container."""
-        bucket, key = split_s3_uri(each.uri)
-        try:
-            if each.manifest:
-                with self._objects.open(bucket, key) as file:
-                    text = file.read().decode("utf-8", "replace")
-                return objects_in_manifest(text, each.uri)
-            keys = [info.key for info in self._objects.list(bucket, key)]
-        except (NoSuchBucket, NoSuchKey):
-            return bucket, []
-        return bucket, list(names_below(key, keys))
 
     def _place(self, source: Path, folder: Path, name: str, each: Input, *, copy: bool) -> None:
         target = folder / name
@@ -130,6 +117,28 @@ class InputStager:
                 f"ClientError: Data download failed: {each.uri} holds {name} both as an object "
                 "and as a folder of objects, which cannot both be files"
             ) from error
+
+
+def objects_of(
+    objects: ObjectStore, uri: str, *, manifest: bool
+) -> tuple[str, Sequence[tuple[str, str]]]:
+    """The bucket of the objects that an address means, and each one's key and file name.
+
+    None where nothing is there.
+
+    Raises:
+        StepFailure: the manifest is none, or a key cannot be a file name.
+    """
+    bucket, key = split_s3_uri(uri)
+    try:
+        if manifest:
+            with objects.open(bucket, key) as file:
+                text = file.read().decode("utf-8", "replace")
+            return objects_in_manifest(text, uri)
+        keys = [info.key for info in objects.list(bucket, key)]
+    except (NoSuchBucket, NoSuchKey):
+        return bucket, []
+    return bucket, list(names_below(key, keys))
 
 
 def _nested(first: str, second: str) -> bool:

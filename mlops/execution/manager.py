@@ -35,6 +35,7 @@ from mlops.ports import (
     FunctionHost,
     JsonObject,
     ModelRegistry,
+    ModelServers,
     ObjectStore,
     PipelineRecord,
     QueueHost,
@@ -69,11 +70,12 @@ class ExecutionManager:
         endpoints: EndpointHost | None = None,
         functions: FunctionHost | None = None,
         queues: QueueHost | None = None,
+        models: ModelServers | None = None,
     ) -> None:
         """`sync_seconds`: how often folders that go to S3 while a job runs are looked at.
         `pause`: lets the seconds before another attempt pass (tests let none pass).
-        `endpoints`, `functions`, `queues`: where Endpoint, Lambda and Callback steps have theirs;
-        without, such steps are refused.
+        `endpoints`, `functions`, `queues`, `models`: where Endpoint, Lambda, Callback and
+        Transform steps have theirs; without, such steps are refused.
         """
         self.callbacks = Callbacks(state, clock)
         self._parts = Parts(
@@ -90,6 +92,7 @@ class ExecutionManager:
             functions,
             queues,
             self.callbacks,
+            models,
         )
         self._state = state
         self.direct_jobs = DirectJobs(state, self._parts)

@@ -26,6 +26,7 @@ from mlops.ports import (
     FunctionHost,
     JsonObject,
     ModelRegistry,
+    ModelServers,
     ObjectStore,
     QueueHost,
     StepRecord,
@@ -57,6 +58,7 @@ class Parts:
     functions: FunctionHost | None = None
     queues: QueueHost | None = None
     callbacks: Callbacks | None = None
+    models: ModelServers | None = None
 
     @property
     def store_label(self) -> str:

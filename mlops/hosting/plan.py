@@ -125,11 +125,16 @@ def plan_deployment(config: JsonObject, catalogue: Catalogue) -> DeploymentPlan:
     """
     return DeploymentPlan(
         config_name=config["EndpointConfigName"],
-        variants=tuple(_plan_variant(each, catalogue) for each in config["ProductionVariants"]),
+        variants=tuple(plan_variant(each, catalogue) for each in config["ProductionVariants"]),
     )
 
 
-def _plan_variant(variant: JsonObject, catalogue: Catalogue) -> VariantPlan:
+def plan_variant(variant: JsonObject, catalogue: Catalogue) -> VariantPlan:
+    """Resolve one production variant; a batch job's server is planned as such, too.
+
+    Raises:
+        ServiceError: ``ValidationException``: its model is not there or cannot run here.
+    """
     model = catalogue.model(variant["ModelName"])
     if model is None:
         # SDK v2 and moto have the same words; seen in public answers of CreateEndpointConfig.

@@ -11,11 +11,15 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 MOST_IDLE_CONNECTIONS = 32
 CHUNK_BYTES = 64 * 1024
+
+Body: TypeAlias = bytes | Sequence[bytes]
+"""Of a request: whole, or in parts."""
 
 
 class NotReached(Exception):
@@ -80,8 +84,10 @@ class Connections:
         self._lock = threading.Lock()
         self._closed = False
 
-    def post(self, path: str, body: bytes, headers: Mapping[str, str], timeout: float) -> Answer:
+    def post(self, path: str, body: Body, headers: Mapping[str, str], timeout: float) -> Answer:
         """Send a request; returns when the answer's head is there.
+
+        A body in parts goes out in HTTP's chunked encoding.
 
         Raises:
             NotReached, NoAnswer, TooSlow
@@ -132,13 +138,17 @@ class Connections:
         self,
         connection: http.client.HTTPConnection,
         path: str,
-        body: bytes,
+        body: Body,
         headers: Mapping[str, str],
         timeout: float,
     ) -> Answer:
         try:
             connection.sock.settimeout(timeout)
-            connection.request("POST", path, body, dict(headers))
+            if isinstance(body, bytes):
+                connection.request("POST", path, body, dict(headers))
+            else:
+                chunked = {**headers, "Transfer-Encoding": "chunked"}
+                connection.request("POST", path, body, chunked, encode_chunked=True)
             response = connection.getresponse()
         except TimeoutError as error:
             connection.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -85,16 +86,26 @@ class FakeModelServer:
                 self._send(Reply(status=ping(container) if self.path == "/ping" else 404))
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                chunked = self.headers.get("Transfer-Encoding") == "chunked"
+                length = int(self.headers.get("Content-Length", 0))
+                body = self._chunks() if chunked else self.rfile.read(length)
                 self._send(predict(container, body, dict(self.headers)))
+
+            def _chunks(self) -> bytes:
+                body = b""
+                while length := int(self.rfile.readline(), 16):
+                    body += self.rfile.read(length + 2)[:-2]
+                self.rfile.readline()
+                return body
 
             def _send(self, reply: Reply) -> None:
                 self.send_response(reply.status)
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(reply.body)))
-                self.end_headers()
-                self.wfile.write(reply.body)
+                with suppress(ConnectionError):  # whoever asked has gone
+                    self.end_headers()
+                    self.wfile.write(reply.body)
 
             def log_message(self, *_: object) -> None:
                 """Say nothing: stderr is the test's."""

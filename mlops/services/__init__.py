@@ -8,6 +8,7 @@ them on the wire; ``execution`` reaches the registry through ``ports.ModelRegist
 from mlops.services.endpoint_host import ServiceEndpointHost
 from mlops.services.lambda_ import LambdaService
 from mlops.services.logs import LogsService
+from mlops.services.model_servers import ServiceModelServers
 from mlops.services.queues import QueueService
 from mlops.services.registry import ServiceRegistry
 from mlops.services.runtime import RuntimeService
@@ -22,6 +23,7 @@ __all__ = [
     "RuntimeService",
     "SageMakerService",
     "ServiceEndpointHost",
+    "ServiceModelServers",
     "ServiceRegistry",
     "StsService",
 ]

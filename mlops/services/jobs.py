@@ -1,6 +1,6 @@
-"""Processing and Training jobs: created directly, or made by the steps of pipelines.
+"""Processing, Training and Transform jobs: created directly, or made by the steps of pipelines.
 
-Both are told of in the same words: a step's ``outputs`` are its job's Describe answer, so that
+All are told of in the same words: a step's ``outputs`` are its job's Describe answer, so that
 later steps may refer to it, and a job that was asked for keeps the same answer.
 """
 
@@ -29,6 +29,10 @@ class JobKind:
 
     step_type: str
     arn_kind: str
+    newest_first: bool = False
+    """How its jobs are listed where a request does not say it."""
+    deletable: bool = True
+    """Whether the service has an operation to delete one."""
 
     @property
     def shape(self) -> str:
@@ -37,7 +41,8 @@ class JobKind:
 
 PROCESSING = JobKind("Processing", "processing-job")
 TRAINING = JobKind("Training", "training-job")
-JOB_KINDS = (PROCESSING, TRAINING)
+TRANSFORM = JobKind("Transform", "transform-job", newest_first=True, deletable=False)
+JOB_KINDS = (PROCESSING, TRAINING, TRANSFORM)
 
 _NOT_HERE = {
     "WarmPoolStatusEquals": "jobs here keep no warm pools",
@@ -133,7 +138,8 @@ class JobOperations:
             found[f"Describe{kind.shape}"] = partial(self._describe, kind)
             found[f"List{kind.shape}s"] = partial(self._list, kind)
             found[f"Stop{kind.shape}"] = partial(self._stop, kind)
-            found[f"Delete{kind.shape}"] = partial(self._delete, kind)
+            if kind.deletable:
+                found[f"Delete{kind.shape}"] = partial(self._delete, kind)
         return found
 
     def _create(self, kind: JobKind, request: JsonObject) -> JsonObject:
@@ -186,7 +192,8 @@ class JobOperations:
             "Name": lambda job: job.name,
             "Status": lambda job: job.described.get(f"{kind.shape}Status"),
         }
-        rows, token = page(ordered(jobs, request, by), request, lambda job: job.name)
+        jobs = list(ordered(jobs, request, by, newest_first=kind.newest_first))
+        rows, token = page(jobs, request, lambda job: job.name)
         return {f"{kind.shape}Summaries": [_summary(row) for row in rows], "NextToken": token}
 
 

@@ -16,10 +16,12 @@ from mlops.definition.steps.plugged import StepKinds
 from mlops.definition.steps.processing import ProcessingStep
 from mlops.definition.steps.register_model import RegisterModelStep
 from mlops.definition.steps.training import TrainingStep
+from mlops.definition.steps.transform import TransformStep
 
 RUNNABLE: Mapping[StepType, type[Step]] = {
     StepType.PROCESSING: ProcessingStep,
     StepType.TRAINING: TrainingStep,
+    StepType.TRANSFORM: TransformStep,
     StepType.CONDITION: ConditionStep,
     StepType.FAIL: FailStep,
     StepType.REGISTER_MODEL: RegisterModelStep,

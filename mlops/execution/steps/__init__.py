@@ -17,6 +17,7 @@ from mlops.execution.steps.plugged import plugged_executor
 from mlops.execution.steps.processing import ProcessingExecutor
 from mlops.execution.steps.register_model import RegisterModelExecutor
 from mlops.execution.steps.training import TrainingExecutor
+from mlops.execution.steps.transform import TransformExecutor
 
 
 class _Executors(dict[StepType, StepExecutor]):
@@ -30,6 +31,7 @@ EXECUTORS: Mapping[StepType, StepExecutor] = _Executors(
     {
         StepType.PROCESSING: ProcessingExecutor(),
         StepType.TRAINING: TrainingExecutor(),
+        StepType.TRANSFORM: TransformExecutor(),
         StepType.CONDITION: ConditionExecutor(),
         StepType.FAIL: FailExecutor(),
         StepType.REGISTER_MODEL: RegisterModelExecutor(),
@@ -45,6 +47,7 @@ NAMED_JOBS = frozenset(
     {
         StepType.PROCESSING,
         StepType.TRAINING,
+        StepType.TRANSFORM,
         StepType.MODEL,
         StepType.ENDPOINT_CONFIG,
         StepType.ENDPOINT,
@@ -57,11 +60,11 @@ REPEATABLE = frozenset(
         StepType.CALLBACK,
         StepType.PROCESSING,
         StepType.TRAINING,
+        StepType.TRANSFORM,
         StepType.CONDITION,
         StepType.FAIL,
         StepType.REGISTER_MODEL,
         StepType.MODEL,
-        StepType.CALLBACK,
     }
 )
 """The types whose steps can be run again from the beginning when a gateway was killed in their

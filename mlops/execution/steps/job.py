@@ -7,7 +7,6 @@ asked for directly (``direct_jobs``), too. A kind of job fills in the hooks belo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -15,26 +14,17 @@ from typing import ClassVar
 
 from mlops import aws_model
 from mlops.aws_model import validate_request
-from mlops.engine import exception_type
 from mlops.errors import ServiceError
-from mlops.execution.cluster import Cluster, Host
-from mlops.execution.container import Container, ContainerEnd, ContainerPlan
-from mlops.execution.container_group import ContainerGroup, container_for
+from mlops.execution.container import ContainerEnd
 from mlops.execution.failures import (
     LONGEST_JOB_REASON,
-    StepFailure,
-    full_disk_hint,
-    job_failure_reason,
-    reason_for,
     refused,
     step_failure_reason,
 )
 from mlops.execution.job_run import JobPast, JobRun
 from mlops.execution.logs import last_detail
 from mlops.execution.names import job_arn, with_custom_prefix
-from mlops.execution.step_run import Announcement, StepResult, StepRun
-from mlops.execution.stopping import StepStopped
-from mlops.log_tail import last_lines
+from mlops.execution.step_run import Announcement, Parts, StepResult, StepRun
 from mlops.ports import JsonObject, StepRecord, StepStatus
 
 TAIL_LINES_IN_REASON = 5
@@ -92,12 +82,12 @@ class JobExecutor(ABC):
     """The operation that makes the job: ``CreateProcessingJob``."""
     name_member: ClassVar[str]
     """The request's member with the job's name."""
+    status_member: ClassVar[str]
+    """Where its Describe answer says its status: ``ProcessingJobStatus``."""
     arn_kind: ClassVar[str]
     """As in the job's ARN: ``processing-job``."""
     metadata_member: ClassVar[str]
     """The member of ``PipelineExecutionStepMetadata`` that names the job."""
-    message_file: ClassVar[str]
-    """Where the container leaves text about its end, below ``/opt/ml``."""
 
     def run(self, run: StepRun) -> StepResult:
         """Make the job, announce it, run its container, keep what it made."""
@@ -127,7 +117,9 @@ class JobExecutor(ABC):
 
     def _make(self, run: StepRun) -> Job:
         """What CreateProcessingJob or CreateTrainingJob does: check the request, name the job."""
-        return self.made_of(run, self.request_of(run.resolve_arguments(), run.job_name))
+        request = self.request_of(run.resolve_arguments(), run.job_name)
+        self.check_here(run.parts, request)
+        return self.made_of(run, request)
 
     def request_of(self, arguments: JsonObject, job_name: str) -> JsonObject:
         """The request that the step's resolved `arguments` make, with the job's name in it.
@@ -197,49 +189,16 @@ class JobExecutor(ABC):
         """The answer of the job's Describe operation, in botocore's shape."""
         return self._describe(run, job, view)
 
+    @abstractmethod
     def carry_out(self, run: JobRun, job: Job) -> JobView:
-        """Run the job's containers to the end and keep what they made; raises nothing."""
-        now = run.parts.clock.now
-        hosts = self._cluster(job.request).hosts
-        container = container_for(run, {host.name: self._plan(run, job, host) for host in hosts})
-        end = None
-        try:
-            end = container.run()
-            view = self._conclude(run, job, container, end)
-        except StepStopped:
-            return JobView(JobStatus.STOPPED, now())
-        except Exception as error:  # noqa: BLE001 - the job's Describe must say that it failed
-            return JobView(
-                JobStatus.FAILED,
-                now(),
-                end,
-                _shortened(reason_for(error)),
-                exception_type=exception_type(error),
-            )
-        if view.status is JobStatus.COMPLETED:
-            run.afterwards.append(container.discard)  # a failed job's stays: it is the evidence
-        return view
+        """Run the job to its end and keep what it made; raises nothing."""
 
-    def _conclude(
-        self, run: JobRun, job: Job, container: Container | ContainerGroup, end: ContainerEnd
-    ) -> JobView:
-        outcome, message = end.outcome, container.read_message(self.message_file)
-        failed = outcome.exit_status != 0
-        stopped = run.stop.requested and (outcome.stopped or failed)
-        if failed and not stopped and not end.timed_out:
-            tail = last_lines(container.log, TAIL_LINES_IN_REASON)
-            said = self._explained(job.request, message, tail)
-            reason = job_failure_reason(outcome, said, tail) + full_disk_hint(run.folder)
-            reason = _with_sync_problem(reason, container)
-            return JobView(JobStatus.FAILED, end.ended_at, end, reason, message)
-        container.sync()
-        container.gather()
-        if stopped or end.timed_out:
-            self._keep_stopped(run, job, container)
-            limit = None if stopped else _time_limit_reason(job, container.maximum_seconds)
-            return JobView(JobStatus.STOPPED, end.ended_at, end, limit, message)
-        self._keep(run, job, container)
-        return JobView(JobStatus.COMPLETED, end.ended_at, end, None, message)
+    def check_here(self, parts: Parts, request: JsonObject) -> None:  # noqa: B027 - most refuse none
+        """Refuse a request for what there is, or is not, in this gateway.
+
+        Raises:
+            StepFailure: why.
+        """
 
     # --- hooks ---
 
@@ -250,26 +209,6 @@ class JobExecutor(ABC):
     @abstractmethod
     def _check(self, request: JsonObject) -> None:
         """Refuse (StepFailure) what the service would, and what does not run here yet."""
-
-    @abstractmethod
-    def _cluster(self, request: JsonObject) -> Cluster:
-        """The instances of the job."""
-
-    @abstractmethod
-    def _plan(self, run: JobRun, job: Job, host: Host) -> ContainerPlan:
-        """The container on one of them."""
-
-    @abstractmethod
-    def _keep(self, run: JobRun, job: Job, container: Container | ContainerGroup) -> None:
-        """Store what a job that succeeded made."""
-
-    @abstractmethod
-    def _keep_stopped(self, run: JobRun, job: Job, container: Container | ContainerGroup) -> None:
-        """Store what the service stores of a job that was stopped."""
-
-    def _explained(self, request: JsonObject, said: str, log_tail: Sequence[str]) -> str:
-        """What a failed job's container `said` about its end, or words that help more."""
-        return said
 
     @abstractmethod
     def _describe(self, run: JobRun, job: Job, view: JobView) -> JsonObject:
@@ -287,23 +226,7 @@ def _taken_over(source: StepRecord) -> StepResult:
     )
 
 
-def _time_limit_reason(job: Job, seconds: int) -> str:
-    return (
-        f"ClientError: MaxRuntimeExceeded: {job.name} was stopped because it ran longer than its "
-        f"StoppingCondition's MaxRuntimeInSeconds of {seconds}"
-    )
-
-
-def _with_sync_problem(reason: str, container: Container | ContainerGroup) -> str:
-    """Save what a failed job has synced; that this failed, too, is the smaller news."""
-    try:
-        container.sync()
-    except StepFailure as error:
-        return _shortened(f"{reason} (besides: {error})")
-    return reason
-
-
-def _shortened(reason: str) -> str:
+def shortened(reason: str) -> str:
     if len(reason) <= LONGEST_JOB_REASON:
         return reason
     return reason[: LONGEST_JOB_REASON - 1] + "…"

@@ -23,17 +23,19 @@ from mlops.execution.opt_ml import (
     relative_to_base,
 )
 from mlops.execution.outputs import upload_folders
-from mlops.execution.steps.job import Job, JobExecutor, JobView, not_yet
+from mlops.execution.steps.container_job import ContainerJobExecutor
+from mlops.execution.steps.job import Job, JobView, not_yet
 from mlops.ports import JsonObject
 
 _CREATE = "CreateProcessingJob"
 
 
-class ProcessingExecutor(JobExecutor):
+class ProcessingExecutor(ContainerJobExecutor):
     """Runs Processing steps."""
 
     operation = _CREATE
     name_member = "ProcessingJobName"
+    status_member = "ProcessingJobStatus"
     arn_kind = "processing-job"
     metadata_member = "ProcessingJob"
     message_file = "output/message"

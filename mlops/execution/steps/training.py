@@ -27,7 +27,8 @@ from mlops.execution.opt_ml import (
 )
 from mlops.execution.outputs import join_uri, missing_bucket, upload_folders
 from mlops.execution.remote_function import explained, remote_function_environment
-from mlops.execution.steps.job import Job, JobExecutor, JobStatus, JobView, not_yet
+from mlops.execution.steps.container_job import ContainerJobExecutor
+from mlops.execution.steps.job import Job, JobStatus, JobView, not_yet
 from mlops.ports import JsonObject, Mount, MountMode
 from mlops.s3_uri import split_s3_uri
 
@@ -35,11 +36,12 @@ _CREATE = "CreateTrainingJob"
 _REQUIREMENTS = f"{BASE}/cache/requirements"
 
 
-class TrainingExecutor(JobExecutor):
+class TrainingExecutor(ContainerJobExecutor):
     """Runs Training steps."""
 
     operation = _CREATE
     name_member = "TrainingJobName"
+    status_member = "TrainingJobStatus"
     arn_kind = "training-job"
     metadata_member = "TrainingJob"
     message_file = "output/failure"

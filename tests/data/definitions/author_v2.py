@@ -369,8 +369,8 @@ def deploy(session: PipelineSession, code: Path) -> Pipeline:
     )
 
 
-def unsupported(session: PipelineSession, code: Path) -> Pipeline:
-    """A Transform step, which is known by name only."""
+def transform(session: PipelineSession, code: Path) -> Pipeline:
+    """A Transform step."""
     transformer = Transformer(
         model_name="m",
         instance_count=1,
@@ -379,7 +379,7 @@ def unsupported(session: PipelineSession, code: Path) -> Pipeline:
         sagemaker_session=session,
     )
     step = TransformStep(name="Batch", step_args=transformer.transform(data=f"s3://{BUCKET}/in"))
-    return Pipeline(name="unsupported", steps=[step], sagemaker_session=session)
+    return Pipeline(name="transform", steps=[step], sagemaker_session=session)
 
 
 def main() -> None:
@@ -390,7 +390,7 @@ def main() -> None:
         for name in ("preprocess.py", "train.py", "evaluate.py"):
             (code / name).write_text("print('nothing')\n")
             os.utime(code / name, (0, 0))
-        for make in (lab, all_forms, deploy, unsupported):
+        for make in (lab, all_forms, deploy, transform):
             definition = json.loads(make(session, code).definition())
             text = json.dumps(definition, indent=1) + "\n"
             (HERE / f"v2_{make.__name__}.json").write_text(text)

@@ -23,6 +23,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from mlops.app import compose_gateway
+from mlops.execution.direct_jobs import JOBS_LABEL
 from mlops.gateway.process import ensure_gateway, find_gateway
 from mlops.gateway.server import GatewayThread
 from mlops.ports import SERVERS_LABEL, ContainerRuntime
@@ -330,6 +331,7 @@ FILL = """
 import sys, time
 from pathlib import Path
 from mlops.app import compose_gateway
+from mlops.execution.direct_jobs import JOBS_LABEL
 from mlops.gateway.server import GatewayThread
 from mlops.runtimes.fake import FakeRuntime
 from mlops.runtimes.fake_model import FakeModelServer
@@ -430,3 +432,63 @@ def test_clean_all_ends_the_servers_too(lasting_site: Site) -> None:
     cleaning.carry_out_clean(site.settings, plan)
     assert site.servers() == 0
     assert not site.settings.store.exists()
+
+
+def transform_request(model_name: str) -> dict[str, Any]:
+    source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://models/rows"}}
+    return {
+        "TransformJobName": "batch",
+        "ModelName": model_name,
+        "BatchStrategy": "SingleRecord",
+        "TransformInput": {"DataSource": source, "SplitType": "Line"},
+        "TransformOutput": {"S3OutputPath": "s3://models/out", "AssembleWith": "Line"},
+        "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    }
+
+
+def transformed(account: Account) -> str:
+    waiter = account.sagemaker.get_waiter("transform_job_completed_or_stopped")
+    waiter.wait(TransformJobName="batch", WaiterConfig={"Delay": 0.05, "MaxAttempts": 1200})
+    answer = account.s3.get_object(Bucket="models", Key="out/rows.csv.out")
+    return str(answer["Body"].read().decode())
+
+
+def test_a_batch_job_has_a_server_of_its_own(site: Site) -> None:
+    with GatewayThread(compose_gateway(site.settings, site.runtime)) as url:
+        account = site.account(url)
+        request = transform_request(model(account, "blue"))
+        account.s3.put_object(Bucket="models", Key="rows.csv", Body=b"1,2\n3,4\n")
+        account.sagemaker.create_transform_job(**request)
+        assert transformed(account) == "blue1,2\nblue3,4\n"
+        failing = transform_request(model(account, "red", START="fails"))
+        account.sagemaker.create_transform_job(**failing | {"TransformJobName": "other"})
+        wait_until(lambda: describe_batch(account, "other")["TransformJobStatus"] == "Failed")
+        reason = describe_batch(account, "other")["FailureReason"]
+        assert "The server of the model red does not serve: it ended with exit code 1." in reason
+        assert "serve: the model is of another kind" in reason
+    assert site.runtime.remove_leftovers({JOBS_LABEL: str(site.settings.store)}) == []
+
+
+def describe_batch(account: Account, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = account.sagemaker.describe_transform_job(TransformJobName=name)
+    return found
+
+
+def test_a_batch_job_begins_anew_when_its_gateway_is_killed(lasting_site: Site) -> None:
+    site = lasting_site
+    first = ensure_gateway(site.settings)
+    account = site.account(first.url)
+    request = transform_request(model(account, "blue"))
+    account.s3.put_object(Bucket="models", Key="rows.csv", Body=b"sleep\nsleep\n1,2\n")
+    account.sagemaker.create_transform_job(**request)
+    log = site.settings.store / "jobs/transform-job/batch/log.txt"
+    wait_until(lambda: log.is_file() and "BatchStrategy=SingleRecord" in log.read_text())
+    os.kill(first.pid, signal.SIGKILL)
+    wait_until(lambda: find_gateway(site.settings) is None)
+    account = site.account(ensure_gateway(site.settings).url)
+    try:
+        assert transformed(account) == "bluesleep\nbluesleep\nblue1,2\n"
+        assert log.read_text().count("listening") == 1
+    finally:
+        end_gateway(site.settings)
+    assert site.runtime.remove_leftovers({JOBS_LABEL: str(site.settings.store)}) == []

@@ -10,6 +10,7 @@ from sagemaker.model import Model
 from sagemaker.predictor import Predictor
 from sagemaker.serializers import CSVSerializer
 from sagemaker.serverless import ServerlessInferenceConfig
+from sagemaker.transformer import Transformer
 
 from mlops.runtimes.fake import FakeRuntime
 from mlops.sessions.local import GatewayPipelineSession
@@ -90,3 +91,26 @@ def test_a_serverless_deployment(session: Any, account: Account) -> None:
     )
     (variant,) = account.describe("dev")["ProductionVariants"]
     assert variant["CurrentServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 20}
+
+
+def test_a_transformer_waits_and_shows_the_logs(
+    session: Any, account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account.model("m", Environment={"FACTOR": "2"})
+    account.s3.create_bucket(Bucket="rows")
+    account.s3.put_object(Bucket="rows", Key="in/a.csv", Body=b"1\n2\n3\n")
+    transformer = Transformer(
+        model_name="m",
+        instance_count=1,
+        instance_type="ml.m5.large",
+        strategy="MultiRecord",
+        assemble_with="Line",
+        output_path="s3://rows/out",
+        sagemaker_session=session,
+    )
+    transformer.transform(
+        "s3://rows/in", content_type="text/csv", split_type="Line", wait=True, logs=True
+    )
+    answer = account.s3.get_object(Bucket="rows", Key="out/a.csv.out")
+    assert answer["Body"].read() == b"6\n"
+    assert "MaxConcurrentTransforms=1" in capsys.readouterr().out

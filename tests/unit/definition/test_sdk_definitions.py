@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,11 @@ def test_v2_deploy(read: Any) -> None:
     assert [policy.max_attempts for policy in configure.retry_policies] == [2]
 
 
-def test_v2_transform_is_refused_by_name(read: Any) -> None:
-    with pytest.raises(DefinitionError, match="'Batch' has the type Transform"):
-        read("v2_unsupported.json")
+def test_v2_transform(read: Any) -> None:
+    assert read("v2_transform.json").step("Batch").type is StepType.TRANSFORM
+
+
+def test_a_type_that_does_not_run_here_is_refused_by_name() -> None:
+    tuning = {"Name": "Search", "Type": "Tuning", "Arguments": {}}
+    with pytest.raises(DefinitionError, match="'Search' has the type Tuning"):
+        parse_definition(json.dumps({"Version": "2020-12-01", "Steps": [tuning]}))

@@ -64,8 +64,8 @@ def test_a_missing_job(call: Call) -> None:
 
 
 def test_an_operation_that_is_not_answered_is_named(call: Call) -> None:
-    with pytest.raises(ServiceError, match="CreateTransformJob") as caught:
-        call("CreateTransformJob", TransformJobName="j")
+    with pytest.raises(ServiceError, match="CreateAutoMLJob") as caught:
+        call("CreateAutoMLJob", AutoMLJobName="j")
     assert (caught.value.code, caught.value.status) == ("NotImplemented", 501)
 
 
