@@ -64,12 +64,15 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         ServiceRegistry,
         StsService,
     )
+    from mlops.services.events import EventBus, EventsService, deliveries, watched
     from mlops.stores.objects import FileObjectStore
     from mlops.stores.state import SqliteStateStore
 
     clock = SystemClock()
     jobs = runtime or choose_runtime(settings)
-    state = SqliteStateStore(settings.store / "state.db")
+    records = SqliteStateStore(settings.store / "state.db")
+    bus = EventBus(records, settings, clock, lambda: deliveries(functions, queues))
+    state = watched(records, bus)
     objects = FileObjectStore(settings.store / "objects")
     listeners = Listeners(settings.gateway_port, jobs.gateway_host)
     hosting = EndpointManager(
@@ -109,7 +112,8 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         closing=[
             Closing("endpoints", hosting.close),
             Closing("functions", functions.close),
-            Closing("state store", state.close),
+            Closing("events", bus.close),
+            Closing("state store", records.close),
             Closing("object store", objects.close),
         ],
         idle_limit=settings.gateway_idle_seconds,
@@ -157,6 +161,9 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
                 "sqs": SqsFace(queues),
                 "iam": QueryFace(IAM_NAMESPACE, IamService(settings).handle),
                 "logs": JsonFace("logs", "Logs_20140328", LogsService(state, settings)),
+                "events": JsonFace(
+                    "events", "AWSEvents", EventsService(state, settings, clock, bus)
+                ),
             },
         )
     )

@@ -51,6 +51,7 @@ class TagOperations:
             "model-package": lambda: self._state.get_model_package(arn),
             "processing-job": lambda: self._job("Processing", kind, name),
             "training-job": lambda: self._job("Training", kind, name),
+            "transform-job": lambda: self._job("Transform", kind, name),
             "endpoint-config": lambda: self._state.get_resource("endpoint-config", name),
             "endpoint": lambda: self._state.get_resource("endpoint", name),
         }
