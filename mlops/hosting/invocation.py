@@ -1,4 +1,4 @@
-"""InvokeEndpoint: a request on its way to a model, and the answer on its way back.
+"""InvokeEndpoint, whole or as a stream: a request on its way to a model, and the answer back.
 
 Sources: botocore's model of sagemaker-runtime (members, limits, errors); "How Containers Serve
 Requests" for what a container gets; "Serverless Inference endpoints" for its smaller payload;
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -60,6 +61,15 @@ class InvocationAnswer:
     body: PassedOn
 
 
+@dataclass(frozen=True, slots=True)
+class StreamedAnswer:
+    """A model's answer of a length that nobody knows yet."""
+
+    members: Mapping[str, str]
+    """The members of InvokeEndpointWithResponseStreamOutput but for Body."""
+    body: PassedOn
+
+
 class ModelError(ServiceError):
     """``ModelError`` (424): the container answered with an error, or not at all."""
 
@@ -83,30 +93,43 @@ class Invoker:
             ModelError: the container's answer is an error, or there is none.
             ServiceError: ``ValidationError``, ``ThrottlingException``, ``ServiceUnavailable``.
         """
+        with self._leased(endpoint, invocation) as lease:
+            answer = self._accepted(endpoint, lease, invocation)
+            length = self._length(endpoint, lease, answer)
+            return InvocationAnswer(_members(answer, lease), length, PassedOn(answer, lease))
+
+    def stream(self, endpoint: Endpoint, invocation: Invocation) -> StreamedAnswer:
+        """As `invoke`; the answer may be of any length, and is passed on as it comes.
+
+        Raises:
+            ModelError, ServiceError: as `invoke`. Iterating over the body raises NoAnswer or
+                TooSlow where it breaks off.
+        """
+        with self._leased(endpoint, invocation) as lease:
+            answer = self._accepted(endpoint, lease, invocation)
+            return StreamedAnswer(_members(answer, lease), PassedOn(answer, lease))
+
+    @contextmanager
+    def _leased(self, endpoint: Endpoint, invocation: Invocation) -> Iterator[Lease]:
+        """A server for one invocation; who passes the answer on releases it, and an error does."""
         _check_size(len(invocation.body), MOST_BYTES, "")
         lease = endpoint.take(invocation.target_variant)
         try:
             if lease.variant.serverless is not None:
                 _check_size(len(invocation.body), MOST_SERVERLESS_BYTES, " for serverless")
-            return self._invoke(endpoint, lease, invocation)
+            yield lease
         except BaseException:
             lease.release()
             raise
 
-    def _invoke(self, endpoint: Endpoint, lease: Lease, invocation: Invocation) -> InvocationAnswer:
+    def _accepted(self, endpoint: Endpoint, lease: Lease, invocation: Invocation) -> Answer:
+        """The container's answer, where it is no error."""
         began = time.perf_counter()
         answer = self._post(endpoint, lease, invocation, began)
         lease.statistics.count(answer.status, time.perf_counter() - began)
         if not 200 <= answer.status < 300:
             raise self._refused(endpoint, lease, answer)
-        length = self._length(endpoint, lease, answer)
-        members = {
-            member: answer.headers[header]
-            for header, member in PASSED_BACK.items()
-            if header in answer.headers
-        }
-        members["InvokedProductionVariant"] = lease.variant.name
-        return InvocationAnswer(members, length, PassedOn(answer, lease))
+        return answer
 
     def _post(
         self, endpoint: Endpoint, lease: Lease, invocation: Invocation, began: float
@@ -125,7 +148,7 @@ class Invoker:
             ) from error
         except (NoAnswer, TooSlow) as error:
             lease.statistics.count(0, time.perf_counter() - began)
-            raise self._model_error(endpoint, lease, 0, _words(error)) from error
+            raise self._model_error(endpoint, lease, 0, words_for(error)) from error
 
     def _refused(self, endpoint: Endpoint, lease: Lease, answer: Answer) -> ModelError:
         try:
@@ -142,7 +165,7 @@ class Invoker:
         try:
             length = answer.measure(limit)
         except (NoAnswer, TooSlow) as error:
-            raise self._model_error(endpoint, lease, 0, _words(error)) from error
+            raise self._model_error(endpoint, lease, 0, words_for(error)) from error
         if length > limit:
             answer.close()
             raise self._model_error(
@@ -163,6 +186,15 @@ class Invoker:
             "LogStreamArn": f"arn:aws:logs:{self._region}:{self._account}:log-group:{group}",
         }
         return ModelError(message, members)
+
+
+def _members(answer: Answer, lease: Lease) -> Mapping[str, str]:
+    members = {
+        member: answer.headers[header]
+        for header, member in PASSED_BACK.items()
+        if header in answer.headers
+    }
+    return members | {"InvokedProductionVariant": lease.variant.name}
 
 
 def _headers(invocation: Invocation) -> Mapping[str, str]:
@@ -213,7 +245,7 @@ def _check_size(size: int, most: int, what: str) -> None:
         )
 
 
-def _words(error: NoAnswer | TooSlow) -> str:
+def words_for(error: NoAnswer | TooSlow) -> str:
     """The service's own words for a container that does not answer."""
     if isinstance(error, TooSlow):
         return (

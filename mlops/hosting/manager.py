@@ -10,7 +10,7 @@ from pathlib import Path
 from mlops.errors import MlopsError, ServiceError
 from mlops.hosting.endpoint import KIND, Endpoint, EndpointStatus, new_document
 from mlops.hosting.fleet import ENDPOINT_LABEL
-from mlops.hosting.invocation import Invocation, InvocationAnswer, Invoker
+from mlops.hosting.invocation import Invocation, InvocationAnswer, Invoker, StreamedAnswer
 from mlops.hosting.plan import DeploymentPlan, check_limits
 from mlops.hosting.server import FIRST_PAUSE_SECONDS, Workshop
 from mlops.ports import (
@@ -169,6 +169,13 @@ class EndpointManager:
 
     def invoke(self, name: str, invocation: Invocation) -> InvocationAnswer:
         """Have a model answer. See `Invoker.invoke`."""
+        return self._invoker.invoke(self._invoked(name), invocation)
+
+    def stream(self, name: str, invocation: Invocation) -> StreamedAnswer:
+        """Have a model answer at any length. See `Invoker.stream`."""
+        return self._invoker.stream(self._invoked(name), invocation)
+
+    def _invoked(self, name: str) -> Endpoint:
         with self._lock:
             endpoint = self._endpoints.get(name)
         if endpoint is None:
@@ -177,7 +184,7 @@ class EndpointManager:
             raise ServiceError(
                 "ValidationError", f"Endpoint {name} of account {account} not found."
             )
-        return self._invoker.invoke(endpoint, invocation)
+        return endpoint
 
     # --- the gateway's own life ---
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +20,8 @@ class Reply:
     body: bytes = b""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "text/csv"})
+    parts: Iterable[bytes] | None = None
+    """In the place of a body: sent one by one, in chunks; an OSError breaks the connection."""
 
 
 Predict = Callable[[FakeContainer, bytes, Mapping[str, str]], Reply]
@@ -102,10 +104,23 @@ class FakeModelServer:
                 self.send_response(reply.status)
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
+                if reply.parts is not None:
+                    self._send_parts(reply.parts)
+                    return
                 self.send_header("Content-Length", str(len(reply.body)))
                 with suppress(ConnectionError):  # whoever asked has gone
                     self.end_headers()
                     self.wfile.write(reply.body)
+
+            def _send_parts(self, parts: Iterable[bytes]) -> None:
+                self.send_header("Transfer-Encoding", "chunked")
+                try:
+                    self.end_headers()
+                    for part in parts:
+                        self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part))
+                    self.wfile.write(b"0\r\n\r\n")
+                except OSError:
+                    self.close_connection = True
 
             def log_message(self, *_: object) -> None:
                 """Say nothing: stderr is the test's."""

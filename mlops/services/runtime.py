@@ -1,14 +1,15 @@
-"""sagemaker-runtime: InvokeEndpoint."""
+"""sagemaker-runtime: InvokeEndpoint, InvokeEndpointWithResponseStream."""
 
 from __future__ import annotations
 
 from mlops import aws_model
 from mlops.errors import ServiceError
 from mlops.hosting import EndpointManager
-from mlops.hosting.invocation import Invocation, InvocationAnswer
+from mlops.hosting.invocation import Invocation, InvocationAnswer, StreamedAnswer
 from mlops.ports import JsonObject
 
 OPERATION = "InvokeEndpoint"
+STREAMING = "InvokeEndpointWithResponseStream"
 
 _REFUSED = {
     "TargetModel": "endpoints of several models do not run locally yet",
@@ -32,21 +33,31 @@ class RuntimeService:
         Raises:
             ModelError, ServiceError: as InvokeEndpoint answers.
         """
-        _check(request)
-        return self._hosting.invoke(
-            request["EndpointName"],
-            Invocation(
-                body=request.get("Body", b""),
-                content_type=request.get("ContentType"),
-                accept=request.get("Accept"),
-                custom_attributes=request.get("CustomAttributes"),
-                target_variant=request.get("TargetVariant"),
-                inference_id=request.get("InferenceId"),
-            ),
-        )
+        _check(request, OPERATION)
+        return self._hosting.invoke(request["EndpointName"], _invocation(request))
+
+    def stream(self, request: JsonObject) -> StreamedAnswer:
+        """InvokeEndpointWithResponseStream. The answer's body has to be read or closed.
+
+        Raises:
+            ModelError, ServiceError: as InvokeEndpoint answers.
+        """
+        _check(request, STREAMING)
+        return self._hosting.stream(request["EndpointName"], _invocation(request))
 
 
-def _check(request: JsonObject) -> None:
+def _invocation(request: JsonObject) -> Invocation:
+    return Invocation(
+        body=request.get("Body", b""),
+        content_type=request.get("ContentType"),
+        accept=request.get("Accept"),
+        custom_attributes=request.get("CustomAttributes"),
+        target_variant=request.get("TargetVariant"),
+        inference_id=request.get("InferenceId"),
+    )
+
+
+def _check(request: JsonObject, operation: str) -> None:
     for name, reason in _REFUSED.items():
         if request.get(name) is not None:
             raise ServiceError("ValidationError", f"{name} is not supported: {reason}")
@@ -54,7 +65,7 @@ def _check(request: JsonObject) -> None:
     given = {name: request[name] for name in _LIMITED if request.get(name) is not None}
     problems = aws_model.find_problems(
         "sagemaker-runtime",
-        OPERATION,
+        operation,
         {"EndpointName": request["EndpointName"], "Body": b"", **given},
     )
     if problems:

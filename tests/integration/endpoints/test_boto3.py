@@ -429,7 +429,7 @@ class TestOnTheWire:
         assert json.loads(body)["OriginalStatusCode"] == 400
 
     def test_other_methods_and_operations_are_refused(self, url: str) -> None:
-        status, _, body = self.send(url, path="/endpoints/e/invocations-response-stream")
+        status, _, body = self.send(url, path="/endpoints/e/async-invocations")
         assert status == 501
         assert b"does not answer" in body
         signed = {
