@@ -16,11 +16,10 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import shutil
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +43,36 @@ print("took", time.perf_counter() - begin)
 """
 
 
-def build(session: Any, folder: Path, role: str, instance_type: str = "ml.m5.large") -> Any:
-    """The pipeline; each step reads what the one before it has written."""
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a pipeline of the benchmark does."""
+
+    steps: int = STEPS
+    chained: bool = True
+    """Each step reads what the one before it has written; else all read the same."""
+    warm_up: bool = True
+    """Run it once before it is measured: the first run pays for what a machine does once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """Seconds of one execution, and what of them the scripts took."""
+
+    seconds: float
+    scripts: float
+
+
+def build(
+    session: Any, folder: Path, role: str, work: Work, instance_type: str = "ml.m5.large"
+) -> Any:
+    """The pipeline; its steps run ``script.py``."""
     from sagemaker.processing import ProcessingInput, ProcessingOutput, ScriptProcessor
     from sagemaker.workflow.pipeline import Pipeline
     from sagemaker.workflow.steps import ProcessingStep
 
     source: Any = f"s3://{session.default_bucket()}/bench/rows.csv"
     steps = []
-    for number in range(STEPS):
+    for number in range(work.steps):
         processor = ScriptProcessor(
             image_uri=IMAGE,
             command=["python3"],
@@ -69,13 +89,14 @@ def build(session: Any, folder: Path, role: str, instance_type: str = "ml.m5.lar
                 outputs=[ProcessingOutput(output_name="o", source="/opt/ml/processing/output")],
             ),
         )
-        source = step.properties.ProcessingOutputConfig.Outputs["o"].S3Output.S3Uri
+        if work.chained:
+            source = step.properties.ProcessingOutputConfig.Outputs["o"].S3Output.S3Uri
         steps.append(step)
     return Pipeline(name="overhead", steps=steps, sagemaker_session=session)
 
 
-def run_ours(runtime: str, folder: Path) -> float:
-    """Seconds of overhead per step of one execution behind a gateway of its own."""
+def run_ours(runtime: str, folder: Path, work: Work) -> Took:
+    """One execution behind a gateway of its own."""
     from mlops.sessions.local import GatewayPipelineSession
 
     settings = replace(
@@ -86,17 +107,18 @@ def run_ours(runtime: str, folder: Path) -> float:
     try:
         session = GatewayPipelineSession(address.url, settings)
         put_rows(session)
-        pipeline = build(session, folder, settings.execution_role_arn)
+        pipeline = build(session, folder, settings.execution_role_arn, work)
         pipeline.upsert(role_arn=settings.execution_role_arn)
         run_once = lambda: pipeline.start().wait(delay=0.05, max_attempts=6000)  # noqa: E731
-        run_once()  # the first run pays for what a machine does once
+        if work.warm_up:
+            run_once()
         return measured(run_once, lambda: own_time(settings.store))
     finally:
         app.stop_gateway(settings)
 
 
-def run_stock(folder: Path) -> float:
-    """Seconds of overhead per step of the SDK's own executor; S3 is a gateway of ours."""
+def run_stock(folder: Path, work: Work) -> Took:
+    """One execution by the SDK's own executor; S3 is a gateway of ours."""
     from sagemaker.workflow.pipeline_context import LocalPipelineSession
 
     from mlops.aws import gateway_session
@@ -110,7 +132,7 @@ def run_stock(folder: Path) -> float:
             s3_endpoint_url=address.url,
         )
         put_rows(session)
-        pipeline = build(session, folder, settings.execution_role_arn, "local")
+        pipeline = build(session, folder, settings.execution_role_arn, work, "local")
         pipeline.create(role_arn=settings.execution_role_arn)
         said = io.StringIO()
 
@@ -118,7 +140,8 @@ def run_stock(folder: Path) -> float:
             with contextlib.redirect_stdout(said):
                 pipeline.start()
 
-        run_once()
+        if work.warm_up:
+            run_once()
         said.truncate(0)
         return measured(run_once, lambda: sum_of(said.getvalue()))
     finally:
@@ -133,10 +156,10 @@ def put_rows(session: Any) -> None:
     session.s3_client.put_object(Bucket=bucket, Key="bench/rows.csv", Body=b"a,b\n1,2\n" * 1000)
 
 
-def measured(run: Callable[[], object], own: Callable[[], float]) -> float:
+def measured(run: Callable[[], object], own: Callable[[], float]) -> Took:
     begin = time.perf_counter()
     run()
-    return (time.perf_counter() - begin - own()) / STEPS
+    return Took(time.perf_counter() - begin, own())
 
 
 def own_time(store: Path) -> float:
@@ -149,26 +172,29 @@ def sum_of(text: str) -> float:
     return sum(float(line.split("took ")[1]) for line in text.splitlines() if "took " in line)
 
 
-def main() -> None:
+def each(folder: Path, work: Work) -> Iterator[tuple[str, Took]]:
+    """The same work by the stock executor and by ours; what is missing is said and left out."""
     logging.disable(logging.CRITICAL)  # the stock session reports that its telemetry went nowhere
-    folder = Path(tempfile.mkdtemp(prefix="mlops-bench-"))
-    (folder / "script.py").write_text(SCRIPT)
-    results: dict[str, float] = {}
-    try:
-        for name, run in (
-            ("stock", run_stock),
-            ("docker", lambda where: run_ours("docker", where)),
-            ("process", lambda where: run_ours("process", where)),
-        ):
-            try:
-                results[name] = run(folder)
-            except (EnvironmentLacks, ImportError) as error:
-                print(f"{name:>8}  left out: {error}")
-                continue
-            ratio = results[name] / results["stock"] if "stock" in results else float("nan")
-            print(f"{name:>8}  {results[name]:.3f} s a step  {ratio:6.1%} of stock")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    for name, run in (
+        ("stock", run_stock),
+        ("docker", lambda where, work: run_ours("docker", where, work)),
+        ("process", lambda where, work: run_ours("process", where, work)),
+    ):
+        try:
+            yield name, run(folder, work)
+        except (EnvironmentLacks, ImportError) as error:
+            print(f"{name:>8}  left out: {error}")
+
+
+def main() -> None:
+    work = Work()
+    stock = float("nan")
+    with tempfile.TemporaryDirectory(prefix="mlops-bench-") as place:
+        (Path(place) / "script.py").write_text(SCRIPT)
+        for name, took in each(Path(place), work):
+            overhead = (took.seconds - took.scripts) / work.steps
+            stock = overhead if name == "stock" else stock
+            print(f"{name:>8}  {overhead:.3f} s a step  {overhead / stock:6.1%} of stock")
 
 
 if __name__ == "__main__":
