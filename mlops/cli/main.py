@@ -106,14 +106,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except MlopsError as error:
         code = _fail(str(error), _exit_code(error))
     except BrokenPipeError:
-        # Whoever read our output has left (`mlops … | head`): nothing more can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
+        code = _deaf_stdout()
     except OSError as error:
         code = _operating_system_error(error)
     except Exception as error:  # noqa: BLE001 - the boundary: a fault of ours is told, not shown
         code = _internal_error(error)
-    sys.exit(code)
+    sys.exit(_said_all(code))
+
+
+def _said_all(code: int) -> int:
+    """Write what waits to be written while an error of that can still be told."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return code or _deaf_stdout()
+    except OSError as error:
+        _deaf_stdout()
+        return code or _operating_system_error(error)
+    return code
+
+
+def _deaf_stdout() -> int:
+    """Nothing more can be said to whoever reads our output: has left (`| head`), or is full."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
 
 
 def _open_closed_streams() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -71,11 +72,18 @@ def _make_folders(base: Path, names: Iterable[str]) -> None:
                 (base / folder).mkdir(exist_ok=True)
 
 
-def _unlock_and_retry(function: Callable[[str], object], path: str, _error: object) -> None:
-    """A job may take its own permissions away; deleting needs them on the folder around."""
+def _unlock_and_retry(function: Callable[..., object], path: str, _error: object) -> None:
+    """A job may take its own permissions away; deleting needs them on a folder and the one around.
+
+    `function` is what `shutil.rmtree` could not do with `path`.
+    """
     with suppress(OSError):
         Path(path).parent.chmod(stat.S_IRWXU)
-        function(path)
+        if function in (os.unlink, os.rmdir):
+            function(path)
+        else:  # to open or to list a folder
+            Path(path).chmod(stat.S_IRWXU)
+            shutil.rmtree(path, onerror=_unlock_and_retry)
 
 
 class Container:

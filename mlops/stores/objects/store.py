@@ -613,11 +613,12 @@ def _md5_of_open(file: BinaryIO) -> str:
 def _probe(folder: Path) -> tuple[bool, int]:
     """Whether the file system folds names, and the mode of an object's file.
 
-    The mode is read-only and follows the umask, which cannot be read without setting it.
+    The mode follows the umask, which cannot be read without setting it. Its owner may write: a job
+    gets a copy of the file's mode with its own copy of the file, and may write to that.
     """
     probe = folder / f"Probe-{secrets.token_hex(4)}"
     descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    mode = stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o444
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o644
     os.close(descriptor)
     folding = probe.with_name(probe.name.lower()).exists()
     probe.unlink()

@@ -11,6 +11,8 @@ import pytest
 
 from mlops.execution.archives import UnsafeLink, pack, walk_files
 
+FILTER = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # since Python 3.11.4
+
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
@@ -34,7 +36,7 @@ def unpacked(base: Path, tmp_path: Path) -> Path:
     archive, target = base.parent / "model.tar.gz", tmp_path / "unpacked"
     pack(base / "model", base, archive)
     with tarfile.open(archive) as tar:
-        tar.extractall(target, filter="data")
+        tar.extractall(target, **FILTER)  # type: ignore[arg-type]
     return target
 
 
