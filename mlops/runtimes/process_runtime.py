@@ -252,8 +252,7 @@ class ProcessRuntime:
                 # Nobody can tell whose it is, so nobody will ever ask for it: it is ended here.
                 _logger.warning("%s is of another version; what it started is ended", file)
                 kill_marked(file.parent.name)
-                with suppress(FileNotFoundError):
-                    remove_tree(file.parent)
+                _remove_folder(file.parent)
                 continue
             if labels.items() <= kept.labels.items():
                 yield kept
@@ -482,12 +481,16 @@ def _copies(record: JsonObject) -> Copies:
 def _clear_away(run: Path, copies: Copies) -> None:
     try:
         dematerialise(copies.folder, copies.mounts)
-        while run.exists():
-            # Another gateway may remove it, too, as the one leaves and the other starts.
-            with suppress(FileNotFoundError):
-                remove_tree(run)
+        _remove_folder(run)
     except OSError as error:
         raise os_error(error, "A job's temporary files cannot be removed") from error
+
+
+def _remove_folder(run: Path) -> None:
+    while run.exists():
+        # Another gateway may remove it, too, as the one leaves and the other starts.
+        with suppress(FileNotFoundError):
+            remove_tree(run)
 
 
 def _refuse_peers(job: JobSpec, reason: str) -> None:
