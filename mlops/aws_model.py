@@ -10,6 +10,7 @@ botocore is imported on first use: it takes a third of a second.
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import unicodedata
@@ -26,6 +27,7 @@ from mlops.unknown import UNKNOWN
 if TYPE_CHECKING:
     from botocore.model import OperationModel, ServiceModel, Shape
 
+_YEAR_10000 = 253_402_300_800  # seconds since 1970
 MAXIMUM_SHOWN = 300  # characters of a refused value in a message
 
 
@@ -158,6 +160,9 @@ def _check_number(shape: Any, value: Any, path: str) -> Iterator[str]:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         yield _wrong_type(value, path, "a number")
         return
+    if not math.isfinite(value):  # 1e999 is JSON
+        yield _broken(value, path, "Member must be a finite number")
+        return
     yield from _check_limits(shape, value, value, path, "value")
 
 
@@ -169,6 +174,8 @@ def _check_boolean(shape: Any, value: Any, path: str) -> Iterator[str]:
 def _check_timestamp(shape: Any, value: Any, path: str) -> Iterator[str]:
     if isinstance(value, bool) or not isinstance(value, (int, float, str, datetime)):
         yield _wrong_type(value, path, "a timestamp")
+    elif isinstance(value, (int, float)) and not abs(value) < _YEAR_10000:
+        yield _broken(value, path, "Member must be a timestamp in seconds before the year 10000")
 
 
 def _check_blob(shape: Any, value: Any, path: str) -> Iterator[str]:

@@ -16,7 +16,6 @@ An error is a document (``wire.error_document``) with a status of its own.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Callable, Iterable
@@ -36,6 +35,7 @@ from mlops.gateway.wire import (
     json_response,
     read_body,
 )
+from mlops.json_text import parse_json
 from mlops.ports import Clock, ExecutionRecord, JsonObject, StateStore
 
 _ENDPOINT = re.compile(r"/_mlops/endpoints/(?P<name>[^/]+)")
@@ -153,7 +153,7 @@ class InternalApi:
 
 def _document(environ: Environ) -> JsonObject:
     try:
-        document = json.loads(read_body(environ) or b"{}")
+        document = parse_json(read_body(environ) or b"{}")
     except ValueError as error:
         raise UsageError(f"The request's body is not JSON: {error}") from error
     if not isinstance(document, dict):

@@ -28,7 +28,9 @@ class LambdaFace:
         self._service = service
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        found = rest_json.find_operation(SERVICE, environ["REQUEST_METHOD"], _path(environ))
+        found = rest_json.find_operation(
+            SERVICE, environ["REQUEST_METHOD"], _path(environ), environ.get("QUERY_STRING", "")
+        )
         if found is None:
             return refuse(environ, SERVICE).send(start_response)
         operation, in_path = found

@@ -37,6 +37,9 @@ _PATHS = (
 )
 """Paths of which curl and the like need no signature: no bucket is called so and posted to."""
 
+_TARGETS = {"Logs_20140328": "logs", "AWSEvents": "events", "AmazonSQS": "sqs"}
+"""The services of requests that are not signed, by the first part of X-Amz-Target."""
+
 
 class Service(Protocol):
     def handle(self, operation: str, request: JsonObject) -> JsonObject: ...
@@ -143,7 +146,8 @@ def service_of(environ: Environ) -> str:
     if scope:
         return scope["service"]
     if target:
-        return target.partition(".")[0]
+        prefix = target.partition(".")[0]
+        return _TARGETS.get(prefix, prefix)
     if _asks_sts(environ):
         return "sts"
     for path, service in _PATHS:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from mlops.json_text import parse_json
 from mlops.ports import JsonObject
 from mlops.services.validation import invalid
 
@@ -63,7 +64,7 @@ def read_token(request: JsonObject) -> Any:
     if not token:
         return None
     try:
-        content = json.loads(base64.urlsafe_b64decode(token.encode()))
+        content = parse_json(base64.urlsafe_b64decode(token.encode()))
         digest, state = content["request"], content["state"]
     except (binascii.Error, ValueError, KeyError, TypeError) as error:
         raise invalid("The NextToken is not valid") from error

@@ -55,7 +55,7 @@ class SearchOperations:
         if find is None:
             raise ServiceError(
                 "NotImplemented",
-                f"The local gateway does not search for {resource}, "
+                f"The local gateway does not answer Search for {resource}, "
                 f"only for {', '.join(self._records)}",
                 status=501,
             )

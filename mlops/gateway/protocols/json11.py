@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from uuid import uuid4
@@ -16,6 +15,7 @@ from mlops.gateway.wire import (
     read_body,
     service_error,
 )
+from mlops.json_text import parse_json
 from mlops.ports import JsonObject
 
 CONTENT_TYPE = "application/x-amz-json-1.1"
@@ -58,7 +58,7 @@ def error_answer(error: MlopsError) -> Response:
 
 def _request(body: bytes) -> JsonObject:
     try:
-        document = json.loads(body or b"{}")
+        document = parse_json(body or b"{}")
     except ValueError as error:
         raise ServiceError(
             "SerializationException", f"The request's body is not JSON: {error}"

@@ -21,6 +21,7 @@ from mlops.ports import JsonObject
 
 CONTENT_TYPE = "text/xml"
 
+_NO_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 _ITEM = re.compile(r"(?P<list>\w+)\.member\.(?P<number>\d{1,6})")
 
 _logger = logging.getLogger(__name__)
@@ -91,15 +92,20 @@ def _xml(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%dT%H:%M:%SZ}"
-    return escape(str(value))
+    return xml_text(str(value))
+
+
+def xml_text(text: str) -> str:
+    """`text` inside an element; what XML 1.0 cannot hold becomes the replacement character."""
+    return escape(_NO_XML.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 def error_answer(error: MlopsError, namespace: str = "") -> Response:
     told = service_error(error)
     kind = "Sender" if told.status < 500 else "Receiver"
     body = (
-        f'<ErrorResponse xmlns="{namespace}"><Error><Type>{kind}</Type><Code>{escape(told.code)}'
-        f"</Code><Message>{escape(str(told))}</Message></Error>"
+        f'<ErrorResponse xmlns="{namespace}"><Error><Type>{kind}</Type><Code>{xml_text(told.code)}'
+        f"</Code><Message>{xml_text(str(told))}</Message></Error>"
         f"<RequestId>{uuid4()}</RequestId></ErrorResponse>"
     )
     return Response(told.status, body.encode(), CONTENT_TYPE)

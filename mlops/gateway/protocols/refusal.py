@@ -5,12 +5,12 @@ The request itself shows the protocol; botocore's model of every service need no
 
 from __future__ import annotations
 
-from html import escape  # xml.sax.saxutils has the same and imports urllib.request for it
+from contextlib import suppress
 from uuid import uuid4
 
 from mlops.errors import ServiceError
 from mlops.gateway.protocols import json11, query
-from mlops.gateway.wire import Environ, Response, json_response
+from mlops.gateway.wire import Environ, Response, json_response, read_body
 
 _REST_XML = ("cloudfront", "route53", "s3-outposts")
 ANSWERED = "sagemaker, sagemaker-runtime, iam, lambda, logs, s3, sqs and sts"
@@ -18,6 +18,8 @@ ANSWERED = "sagemaker, sagemaker-runtime, iam, lambda, logs, s3, sqs and sts"
 
 def refuse(environ: Environ, service: str) -> Response:
     """Answer a request to a service that the gateway does not have."""
+    with suppress(ServiceError):
+        read_body(environ)  # a client that is still sending would not see the answer
     error = ServiceError(
         "NotImplemented",
         f"The local gateway does not answer {_operation(environ, service)}: it has {ANSWERED}. "
@@ -48,7 +50,7 @@ def _operation(environ: Environ, service: str) -> str:
 
 def _ec2(error: ServiceError) -> Response:
     body = (
-        f"<Response><Errors><Error><Code>{error.code}</Code><Message>{escape(str(error))}"
+        f"<Response><Errors><Error><Code>{error.code}</Code><Message>{query.xml_text(str(error))}"
         f"</Message></Error></Errors><RequestID>{uuid4()}</RequestID></Response>"
     )
     return Response(error.status, body.encode(), query.CONTENT_TYPE)

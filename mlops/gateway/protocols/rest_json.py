@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl
 from uuid import uuid4
 
 from mlops.aws_model import load_service, load_shape
 from mlops.errors import MlopsError, ServiceError
 from mlops.gateway.wire import Environ, Response, error_document, json_response, service_error
+from mlops.json_text import parse_json
 from mlops.ports import JsonObject
 
 CONTENT_TYPE = "application/json"
@@ -38,16 +38,21 @@ class Route:
     operation: str
     method: str
     path: re.Pattern[str]
+    query: tuple[tuple[str, str], ...] = ()
+    """What the query string has to hold: ``?List=ALL`` tells one operation from another."""
 
 
-def find_operation(service: str, method: str, path: str) -> tuple[str, dict[str, str]] | None:
+def find_operation(
+    service: str, method: str, path: str, query: str = ""
+) -> tuple[str, dict[str, str]] | None:
     """The operation that a request is for, and the members in its path; None where there is none.
 
-    `path` is decoded, as WSGI gives it.
+    `path` is decoded, as WSGI gives it; `query` is the query string as it was sent.
     """
+    given = set(parse_qsl(query, keep_blank_values=True))
     for route in _routes(service):
         match = route.path.fullmatch(path)
-        if match is not None and route.method == method:
+        if match is not None and route.method == method and given.issuperset(route.query):
             return route.operation, match.groupdict()
     return None
 
@@ -58,10 +63,15 @@ def _routes(service: str) -> tuple[Route, ...]:
     found = []
     for name in model.operation_names:
         http = model.operation_model(name).http
-        pattern = _pattern(http["requestUri"].partition("?")[0])
-        found.append(Route(name, http["method"], pattern))
+        path, _, query = http["requestUri"].partition("?")
+        required = tuple(parse_qsl(query, keep_blank_values=True))
+        found.append(Route(name, http["method"], _pattern(path), required))
     # The most specific first: a label matches what a fixed part does, too.
-    return tuple(sorted(found, key=lambda route: route.path.pattern.count("(?P<")))
+    return tuple(sorted(found, key=_breadth))
+
+
+def _breadth(route: Route) -> tuple[int, int]:
+    return route.path.pattern.count("(?P<"), -len(route.query)
 
 
 def _pattern(uri: str) -> re.Pattern[str]:
@@ -124,7 +134,7 @@ def _body_members(shape: Any, payload: str | None, body: bytes) -> JsonObject:
 
 def _json(body: bytes) -> JsonObject:
     try:
-        document = json.loads(body)
+        document = parse_json(body)
     except ValueError as error:
         raise _unreadable(f"The request's body is not JSON: {error}") from error
     if not isinstance(document, dict):

@@ -6,7 +6,6 @@ so that what sets and reads them (a template, a tool, the SDK) works as it does 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -24,6 +23,7 @@ from mlops.gateway.s3.attributes import checked_tags, no_content
 from mlops.gateway.s3.bodies import read_all
 from mlops.gateway.s3.objects import accept_private_acl, owner_has_all, tag_pairs
 from mlops.gateway.s3.request import S3Request, malformed_xml, text_of
+from mlops.json_text import parse_json
 from mlops.stores.objects.store import VERSIONING, FileObjectStore
 
 Handler: TypeAlias = Callable[[FileObjectStore, S3Request], Response]
@@ -140,8 +140,8 @@ def put_bucket_policy(store: FileObjectStore, request: S3Request) -> Response:
     store.require_bucket(request.in_bucket())
     try:
         text = read_all(request.body, _MAX_POLICY_BYTES).decode()
-        policy = json.loads(text)
-    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON
+        policy = parse_json(text)
+    except ValueError as error:  # no UTF-8, no JSON
         raise _malformed_policy("This policy contains invalid Json") from error
     if not isinstance(policy, dict) or "Statement" not in policy:
         raise _malformed_policy("Missing required field Statement")

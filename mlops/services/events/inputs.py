@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlops.errors import ServiceError
+from mlops.json_text import parse_json
 from mlops.ports import JsonObject
 
 _PATH = re.compile(r"\$(?:\.[A-Za-z0-9_\-]+|\[\d+\])*")
@@ -30,7 +31,7 @@ def check_target(target: JsonObject) -> None:
         )
     if "Input" in target:
         try:
-            json.loads(target["Input"])
+            parse_json(target["Input"])
         except ValueError as error:
             raise _invalid(f"The Input for target {target['Id']} is no JSON: {error}") from error
     paths = [target["InputPath"]] if "InputPath" in target else []

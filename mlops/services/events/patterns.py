@@ -8,11 +8,12 @@ fits where one of its elements does.
 from __future__ import annotations
 
 import ipaddress
-import json
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
+
+from mlops.json_text import parse_json
 
 Test: TypeAlias = Callable[[Any], bool]
 """Of a value in an event; `ABSENT` where the event has none."""
@@ -40,7 +41,7 @@ def read_pattern(text: str) -> Fits:
         BadPattern: it is no pattern that EventBridge takes.
     """
     try:
-        pattern = json.loads(text)
+        pattern = parse_json(text)
     except ValueError as error:
         raise BadPattern(f"Event pattern is not valid. Reason: it is no JSON: {error}") from error
     if not isinstance(pattern, dict) or not pattern:

@@ -6,7 +6,6 @@ functions and SQS queues of this gateway.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import TypeVar
 from uuid import uuid4
 
 from mlops.errors import ServiceError
+from mlops.json_text import parse_json
 from mlops.ports import Clock, JsonObject, ResourceRecord, StateStore
 from mlops.services.events.bus import ENABLED, RULE, EventBus
 from mlops.services.events.inputs import check_target
@@ -237,7 +237,7 @@ class EventsService(TableService):
                     f"Parameter {name} is not valid. Reason: {name} is a required argument.",
                 )
         try:
-            detail = json.loads(entry["Detail"])
+            detail = parse_json(entry["Detail"])
         except ValueError:
             detail = None
         if not isinstance(detail, dict):
@@ -261,7 +261,7 @@ class EventsService(TableService):
     def _test_pattern(self, request: JsonObject) -> JsonObject:
         fits = _fits(request["EventPattern"])
         try:
-            event = json.loads(request["Event"])
+            event = parse_json(request["Event"])
         except ValueError as error:
             raise _invalid(f"Parameter Event is not valid. Reason: {error}") from error
         if not isinstance(event, dict):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mlops.errors import ServiceError
+from mlops.json_text import parse_json
 from mlops.ports import JsonObject, StateStore
 from mlops.services.logs.events import LogEvent, LogReader, LogTimes
 from mlops.services.logs.patterns import message_filter
@@ -277,7 +278,7 @@ def _read_token(request: JsonObject) -> Any:
     if token is None:
         return None
     try:
-        return json.loads(base64.urlsafe_b64decode(token.encode()))
+        return parse_json(base64.urlsafe_b64decode(token.encode()))
     except ValueError as error:
         raise _invalid("The specified nextToken is invalid.") from error
 

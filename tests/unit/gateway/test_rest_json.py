@@ -55,6 +55,14 @@ def test_the_operation_is_in_method_and_path(
     assert find_operation(service, method, path) == (operation, members)
 
 
+def test_the_query_string_tells_operations_of_one_path_apart() -> None:
+    path = "/2019-09-30/functions/f/provisioned-concurrency"
+    one = find_operation("lambda", "GET", path, "Qualifier=1")
+    all_of_them = find_operation("lambda", "GET", path, "MaxItems=3&List=ALL")
+    assert one == ("GetProvisionedConcurrencyConfig", {"FunctionName": "f"})
+    assert all_of_them == ("ListProvisionedConcurrencyConfigs", {"FunctionName": "f"})
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [("GET", "/endpoints/e/invocations"), ("POST", "/endpoints/e"), ("POST", "/")],
