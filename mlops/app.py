@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlops.gateway.address import GatewayAddress
     from mlops.gateway.client import GatewayClient
     from mlops.gateway.server import Gateway
-    from mlops.ports import ContainerRuntime, JsonObject
+    from mlops.ports import ContainerRuntime, JsonObject, RegistryImage
     from mlops.runtimes.findings import Finding
     from mlops.runtimes.standing import Judge
 
@@ -45,8 +45,9 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     from mlops.gateway.json_face import JsonFace
     from mlops.gateway.lambda_face import LambdaFace
     from mlops.gateway.protocols.query import QueryFace
+    from mlops.gateway.registry import RegistryFace
     from mlops.gateway.resetting import Resetter
-    from mlops.gateway.router import IAM_NAMESPACE, Router
+    from mlops.gateway.router import IAM_NAMESPACE, REGISTRY, Router
     from mlops.gateway.s3 import S3Face
     from mlops.gateway.server import Closing, Gateway, Listeners, health_document
     from mlops.gateway.sqs_face import SqsFace
@@ -64,12 +65,18 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         ServiceRegistry,
         StsService,
     )
+    from mlops.services.ecr import EcrService, Registry, image_source
     from mlops.services.events import EventBus, EventsService, deliveries, watched
+    from mlops.stores.blobs import FileBlobStore
     from mlops.stores.objects import FileObjectStore
     from mlops.stores.state import SqliteStateStore
 
     clock = SystemClock()
-    jobs = runtime or choose_runtime(settings)
+
+    def pulled(uri: str) -> RegistryImage | None:
+        return image_source(registry)(uri)
+
+    jobs = runtime or choose_runtime(settings, images=pulled)
     records = SqliteStateStore(settings.store / "state.db")
     bus = EventBus(records, settings, clock, lambda: deliveries(functions, queues))
     state = watched(records, bus)
@@ -82,9 +89,17 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         clock,
         settings,
         lambda: listeners.job_url,
-        lambda name: choose_runtime(replace(settings, runtime=name)),
+        lambda name: choose_runtime(replace(settings, runtime=name), images=pulled),
     )
     functions = FunctionManager(objects, state, jobs, clock, settings, lambda: listeners.job_url)
+    registry = Registry(
+        state,
+        FileBlobStore(settings.store / "registry"),
+        settings,
+        clock,
+        lambda: listeners.url.partition("//")[2],
+        settings.store / "registry/key",
+    )
     leaving = threading.Event()
     queues = QueueService(state, settings, clock, listeners.url, leaving)
     manager = ExecutionManager(
@@ -138,7 +153,9 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
             functions=[each["FunctionName"] for each in functions.list_functions()],
         ),
         shut_down=gateway.shut_down,
-        reset=Resetter(settings, state, objects, manager, hosting, functions, queues.clear).reset,
+        reset=Resetter(
+            settings, state, objects, manager, hosting, functions, queues.clear, registry.clear
+        ).reset,
     )
     gateway.serve(
         Router(
@@ -161,6 +178,10 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
                 "sqs": SqsFace(queues),
                 "iam": QueryFace(IAM_NAMESPACE, IamService(settings).handle),
                 "logs": JsonFace("logs", "Logs_20140328", LogsService(state, settings)),
+                "ecr": JsonFace(
+                    "ecr", "AmazonEC2ContainerRegistry_V20150921", EcrService(registry)
+                ),
+                REGISTRY: RegistryFace(registry),
                 "events": JsonFace(
                     "events", "AWSEvents", EventsService(state, settings, clock, bus)
                 ),

@@ -21,7 +21,9 @@
     ├── StoreError                 1   the object or state store refuses
     │   ├── NoSuchBucket
     │   ├── NoSuchKey
-    │   └── InvalidKey                 a key or bucket name that would leave the store
+    │   ├── InvalidKey                 a key or bucket name that would leave the store
+    │   ├── NoSuchBlob                 no content of that digest
+    │   └── UploadInUse                two at once add to one upload
     └── ServiceError               1   an AWS error answer: code, HTTP status, message
 
 ``KeyboardInterrupt`` ends in 130. Only ``mlops.cli`` turns an error into an exit code.
@@ -173,6 +175,14 @@ class NoSuchKey(StoreError):
 
 
 class InvalidKey(StoreError):
+    pass
+
+
+class NoSuchBlob(StoreError):
+    pass
+
+
+class UploadInUse(StoreError):
     pass
 
 

@@ -7,7 +7,7 @@ The values that travel across a seam are defined here, next to the seam.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -328,6 +328,90 @@ class ObjectStore(Protocol):
         ...
 
     def delete(self, bucket: str, key: str) -> None: ...
+
+
+# --- BlobStore and ImageSource ---------------------------------------------------------------
+
+
+class BlobStore(Protocol):
+    """Contents named by their digest (``sha256:`` and 64 hexadecimal digits), and uploads of some.
+
+    What a method has returned of survives kill -9, the bytes of an unfinished upload included.
+    Safe to use from several threads; one upload takes one writer at a time.
+
+    Raises:
+        DiskFull, StoreError: as the disk refuses.
+    """
+
+    def begin(self, upload: str) -> None:
+        """Start an upload under a name that nobody else has."""
+        ...
+
+    def received(self, upload: str) -> int | None:
+        """How many bytes of it are here; None where there is no such upload."""
+        ...
+
+    def append(self, upload: str, pieces: Iterable[bytes]) -> int:
+        """Add to an upload; the bytes it has then. Where `pieces` raises, what came before stays.
+
+        Raises:
+            UploadInUse: another thread is adding to it.
+        """
+        ...
+
+    def digest(self, upload: str) -> str:
+        """The digest of what has come so far."""
+        ...
+
+    def publish(self, upload: str, digest: str) -> None:
+        """Make the upload the content of its `digest`, which the caller has asked for before."""
+        ...
+
+    def cancel(self, upload: str) -> None: ...
+    def uploads(self) -> Mapping[str, datetime]:
+        """Every unfinished upload, and when it last grew."""
+        ...
+
+    def put(self, data: bytes) -> str:
+        """Keep a small content whole; its digest."""
+        ...
+
+    def size(self, digest: str) -> int | None: ...
+    def open(self, digest: str) -> BinaryIO:
+        """The content to read from; it stays readable where it is deleted meanwhile.
+
+        Raises:
+            NoSuchBlob: it is not here.
+        """
+        ...
+
+    def delete(self, digest: str) -> None: ...
+    def digests(self) -> Sequence[str]: ...
+    def clear(self) -> None:
+        """Delete every content and every upload."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryImage:
+    """An image in the gateway's own registry, as the engine of this machine can pull it."""
+
+    repository: str
+    """``127.0.0.1:<port>/<name>``."""
+    digest: str
+    username: str
+    password: str = field(repr=False)
+
+    @property
+    def reference(self) -> str:
+        return f"{self.repository}@{self.digest}"
+
+
+ImageSource: TypeAlias = Callable[[str], RegistryImage | None]
+"""What an image URI means in the gateway's own registry; None where it has no such repository.
+
+It raises ``ImageUnavailable`` where the repository is there and the image is not.
+"""
 
 
 # --- StateStore ------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ class Resetter:
         endpoints: EndpointManager,
         functions: FunctionManager,
         clear_queues: Callable[[], None],
+        clear_registry: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._state = state
@@ -42,6 +43,7 @@ class Resetter:
         self._endpoints = endpoints
         self._functions = functions
         self._clear_queues = clear_queues
+        self._clear_registry = clear_registry
 
     def reset(self, store: str) -> JsonObject:
         """Stop what runs and delete all that there is; `store` is the state folder's whole path.
@@ -58,6 +60,7 @@ class Resetter:
         for function in self._functions.list_functions():
             self._functions.delete_function(function["FunctionName"])
         self._clear_queues()
+        self._clear_registry()
         self._state.clear()
         self._delete_objects()
         for name in _FOLDERS:

@@ -37,7 +37,16 @@ _PATHS = (
 )
 """Paths of which curl and the like need no signature: no bucket is called so and posted to."""
 
-_TARGETS = {"Logs_20140328": "logs", "AWSEvents": "events", "AmazonSQS": "sqs"}
+REGISTRY = "registry"
+"""The face of what container engines ask; AWS has no signing name for it."""
+_REGISTRY_PATH = re.compile(r"/v2(/|$)")
+
+_TARGETS = {
+    "AmazonEC2ContainerRegistry_V20150921": "ecr",
+    "Logs_20140328": "logs",
+    "AWSEvents": "events",
+    "AmazonSQS": "sqs",
+}
 """The services of requests that are not signed, by the first part of X-Amz-Target."""
 
 
@@ -153,7 +162,16 @@ def service_of(environ: Environ) -> str:
     for path, service in _PATHS:
         if path.match(environ["PATH_INFO"]) and environ["REQUEST_METHOD"] != "GET":
             return service
-    return _presigned_service(environ) or "s3"
+    return _presigned_service(environ) or (REGISTRY if _asks_registry(environ) else "s3")
+
+
+def _asks_registry(environ: Environ) -> bool:
+    """Whether a container engine asks: a bucket's name has three characters at least.
+
+    Under a bucket's own host name the path is a key.
+    """
+    host: str = environ.get("HTTP_HOST", "").partition(":")[0].lower()
+    return bool(_REGISTRY_PATH.match(environ["PATH_INFO"])) and not host.endswith(".localhost")
 
 
 def is_runtime_request(environ: Environ) -> bool:

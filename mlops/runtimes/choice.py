@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 
 from mlops.errors import RuntimeUnavailable, SettingsError
-from mlops.ports import ContainerRuntime
+from mlops.ports import ContainerRuntime, ImageSource
 from mlops.runtimes.namespaces import Isolation, Namespaces
 from mlops.runtimes.process_runtime import ProcessRuntime
 from mlops.settings import Settings
@@ -18,9 +18,14 @@ ISOLATION_VARIABLE = "MLOPS_PROCESS_ISOLATION"
 
 
 def choose_runtime(
-    settings: Settings, *, environment: Mapping[str, str] = os.environ
+    settings: Settings,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    images: ImageSource | None = None,
 ) -> ContainerRuntime:
     """The runtime that the settings ask for; `auto` is Docker where an engine answers.
+
+    `images` has what the gateway's own registry has.
 
     Raises:
         RuntimeUnavailable: what was asked for cannot be had here, or nothing can.
@@ -33,7 +38,7 @@ def choose_runtime(
     from mlops.runtimes.docker_runtime import DockerRuntime
 
     try:
-        return DockerRuntime(settings, find_engine(environment))
+        return DockerRuntime(settings, find_engine(environment), images=images)
     except RuntimeUnavailable:
         if settings.runtime == "docker" or sys.platform != "linux":
             raise

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from mlops.errors import JobError, MlopsError
-from mlops.ports import FoundJob, JobSpec, Mount, Peers, ServerSpec
+from mlops.ports import FoundJob, ImageSource, JobSpec, Mount, Peers, ServerSpec
 from mlops.runtimes.docker_engine import Engine, find_engine, translated
 from mlops.runtimes.docker_found import (
     GOING,
@@ -35,6 +35,7 @@ from mlops.runtimes.docker_found import (
 from mlops.runtimes.docker_job import DockerJob, remove_container
 from mlops.runtimes.docker_mounts import bind, docker_mounts
 from mlops.runtimes.docker_network import JobNetworks
+from mlops.runtimes.docker_pulling import registry_image
 from mlops.runtimes.docker_server import (
     SERVER_LABEL,
     DockerServer,
@@ -96,14 +97,21 @@ class DockerRuntime:
         settings: the image table, and the state folder that holds the jobs' scratch.
         engine: by default the one that `find_engine` finds.
         overlay: whether to try overlays for copy-on-write; without, inputs are copied.
+        images: what the gateway's own registry has; None where there is no gateway.
     """
 
     name = "docker"
 
     def __init__(
-        self, settings: Settings, engine: Engine | None = None, *, overlay: bool = True
+        self,
+        settings: Settings,
+        engine: Engine | None = None,
+        *,
+        overlay: bool = True,
+        images: ImageSource | None = None,
     ) -> None:
         self.engine = engine or find_engine()
+        self._images = images
         self._settings = settings
         self._scratch = settings.store.absolute() / "runtime/docker"
         self._abilities = _Abilities(overlay=overlay)
@@ -274,6 +282,10 @@ class DockerRuntime:
     def _image(self, uri: str) -> _Image:
         mapping = self._settings.image_for(uri)
         if mapping is None:
+            own = registry_image(self.engine, self._images, uri)
+            if own is not None:
+                step = f"docker pull {own}"
+                return _Image(own, self._user(own, ours=False, next_step=step), step)
             step = f"docker pull {uri}, or map it by an [[images]] entry in mlops.toml"
             return _Image(uri, self._user(uri, ours=False, next_step=step), step)
         step = "make images" if mapping.folder else f"docker pull {mapping.local}"

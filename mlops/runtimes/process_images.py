@@ -18,6 +18,7 @@ from pathlib import Path
 
 import mlops
 from mlops.errors import RuntimeUnavailable
+from mlops.image_uri import parse_image_uri
 from mlops.ports import JobSpec
 from mlops.settings import Settings
 
@@ -62,11 +63,26 @@ def find_image(uri: str, settings: Settings) -> ProcessImage:
         )
     if any(fnmatchcase(uri, pattern) for pattern in PYTHON_IMAGES):
         return ProcessImage((environment,))
+    if _is_of_registry(uri, settings):
+        raise RuntimeUnavailable(
+            f"The image {uri} is one of a registry, which takes a container engine to run",
+            where="the process runtime runs programs of this machine and no images",
+            next_step="run it with --runtime docker, or map it to a folder of containers/ by an "
+            "[[images]] entry in mlops.toml",
+        )
     raise RuntimeUnavailable(
         f"The process runtime has nothing that stands in for the image {uri}",
         where="the images that run without Docker are python:* and those that containers/ defines",
         next_step="run it with --runtime docker, or map it to a folder of containers/ by an "
         "[[images]] entry in mlops.toml",
+    )
+
+
+def _is_of_registry(uri: str, settings: Settings) -> bool:
+    """Whether the gateway's own registry may have it, in its local form or the cloud's."""
+    named = parse_image_uri(uri)
+    return named is not None and (
+        named.is_local or named.is_in_cloud(settings.account_id, settings.region)
     )
 
 
