@@ -44,10 +44,13 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     from mlops.gateway.invocations import InvocationFace
     from mlops.gateway.json_face import JsonFace
     from mlops.gateway.lambda_face import LambdaFace
-    from mlops.gateway.protocols.query import QueryFace
+    from mlops.gateway.moto.face import MotoFace
+    from mlops.gateway.moto.iam import IamFace
+    from mlops.gateway.moto.journal import Journal
+    from mlops.gateway.moto.world import World
     from mlops.gateway.registry import RegistryFace
     from mlops.gateway.resetting import Resetter
-    from mlops.gateway.router import IAM_NAMESPACE, REGISTRY, Router
+    from mlops.gateway.router import REGISTRY, Router
     from mlops.gateway.s3 import S3Face
     from mlops.gateway.server import Closing, Gateway, Listeners, health_document
     from mlops.gateway.sqs_face import SqsFace
@@ -102,6 +105,8 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     )
     leaving = threading.Event()
     queues = QueueService(state, settings, clock, listeners.url, leaving)
+    world = World(Journal(settings.store), settings, clock)
+    others = MotoFace(world)
     manager = ExecutionManager(
         objects,
         state,
@@ -128,6 +133,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
             Closing("endpoints", hosting.close),
             Closing("functions", functions.close),
             Closing("events", bus.close),
+            Closing("moto", world.close),
             Closing("state store", records.close),
             Closing("object store", objects.close),
         ],
@@ -154,7 +160,15 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         ),
         shut_down=gateway.shut_down,
         reset=Resetter(
-            settings, state, objects, manager, hosting, functions, queues.clear, registry.clear
+            settings,
+            state,
+            objects,
+            manager,
+            hosting,
+            functions,
+            queues.clear,
+            world.clear,
+            registry.clear,
         ).reset,
     )
     gateway.serve(
@@ -176,7 +190,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
             faces={
                 "lambda": LambdaFace(LambdaService(functions)),
                 "sqs": SqsFace(queues),
-                "iam": QueryFace(IAM_NAMESPACE, IamService(settings).handle),
+                "iam": IamFace(world, others, IamService(settings).handle),
                 "logs": JsonFace("logs", "Logs_20140328", LogsService(state, settings)),
                 "ecr": JsonFace(
                     "ecr", "AmazonEC2ContainerRegistry_V20150921", EcrService(registry)
@@ -186,6 +200,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
                     "events", "AWSEvents", EventsService(state, settings, clock, bus)
                 ),
             },
+            others=others,
         )
     )
     return gateway

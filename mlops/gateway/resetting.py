@@ -34,6 +34,7 @@ class Resetter:
         endpoints: EndpointManager,
         functions: FunctionManager,
         clear_queues: Callable[[], None],
+        clear_moto: Callable[[], None],
         clear_registry: Callable[[], None],
     ) -> None:
         self._settings = settings
@@ -43,6 +44,7 @@ class Resetter:
         self._endpoints = endpoints
         self._functions = functions
         self._clear_queues = clear_queues
+        self._clear_moto = clear_moto
         self._clear_registry = clear_registry
 
     def reset(self, store: str) -> JsonObject:
@@ -60,6 +62,7 @@ class Resetter:
         for function in self._functions.list_functions():
             self._functions.delete_function(function["FunctionName"])
         self._clear_queues()
+        self._clear_moto()
         self._clear_registry()
         self._state.clear()
         self._delete_objects()

@@ -72,13 +72,18 @@ class Router:
         s3: WsgiApp,
         invocations: WsgiApp,
         faces: Mapping[str, WsgiApp] | None = None,
+        others: WsgiApp | None = None,
     ) -> None:
-        """`invocations` answers sagemaker-runtime; `faces` further services, by signing name."""
+        """`invocations` answers sagemaker-runtime; `faces` further services, by signing name.
+
+        `others` answers, or refuses, all that is left; without it that is refused.
+        """
         self._internal = internal
         self._sagemaker = sagemaker
         self._sts = sts
         self._invocations = invocations
         self._faces = {"s3": s3, **(faces or {})}
+        self._others = others
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if is_from_a_web_page(environ):
@@ -89,6 +94,8 @@ class Router:
         if service == "sagemaker" and is_runtime_request(environ):
             return self._invocations(environ, start_response)
         face = self._faces.get(service)
+        if face is None and service not in ("sagemaker", "sts"):
+            face = self._others
         if face is not None:
             return face(environ, start_response)
         return self._answer(environ, service).send(start_response)

@@ -47,5 +47,5 @@ def test_every_action_is_allowed(aws: Clients) -> None:
 
 
 def test_other_operations_are_named(aws: Clients) -> None:
-    with pytest.raises(ClientError, match="does not answer iam CreateUser, only GetRole"):
-        aws("iam").create_user(UserName="u")
+    with pytest.raises(ClientError, match=r"iam CreateLoginProfile.*nobody signs in here"):
+        aws("iam").create_login_profile(UserName="u", Password="password")

@@ -1,0 +1,198 @@
+"""The WSGI side of what moto answers: what is asked, whether it is allowed, and the answer."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from importlib import import_module
+from typing import Any
+
+from mlops.errors import MlopsError, ServiceError
+from mlops.gateway.moto.allow_list import AllowedService, allow_list
+from mlops.gateway.moto.journal import SEVERAL
+from mlops.gateway.moto.requests import Asked, read_request
+from mlops.gateway.moto.world import Answer, Change, MotoFailed, World
+from mlops.gateway.protocols.refusal import error_answer, refuse
+from mlops.gateway.router import service_of
+from mlops.gateway.wire import Environ, Response, StartResponse
+from mlops.json_text import parse_json
+from mlops.ports import JsonObject
+from mlops.services.validation import checked_request
+
+_NOT_PASSED_ON = frozenset(
+    ("connection", "content-length", "content-type", "date", "server", "status")
+)
+_THINGS = ("ResourceArn", "StreamARN")
+"""Members that name the thing by its ARN, in whatever operation."""
+_AWS_KEYS = b"alias/aws/"
+
+_logger = logging.getLogger(__name__)
+
+
+class MotoFace:
+    """The WSGI application for every service that the gateway has no code of its own for."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        signing = service_of(environ)
+
+        def answer(environ: Environ, asked: Asked) -> Response:
+            return self.answer(environ, signing, asked)
+
+        return self.answer_with(environ, answer).send(start_response)
+
+    def answer_with(
+        self, environ: Environ, answer: Callable[[Environ, Asked], Response]
+    ) -> Response:
+        """What `answer` says to the request; its errors in the request's protocol."""
+        signing = service_of(environ)
+        try:
+            return answer(environ, read_request(environ))
+        except MlopsError as error:
+            return error_answer(environ, signing, error)
+        except Exception:  # the boundary: a fault of ours must not take the server down
+            _logger.exception("a request to %s failed", signing)
+            failure = ServiceError("InternalFailure", "The gateway's log says how", status=500)
+            return error_answer(environ, signing, failure)
+
+    def answer(self, environ: Environ, signing: str, asked: Asked) -> Response:
+        """Answer a request that has been read, or refuse it by name.
+
+        Raises:
+            ServiceError, StoreError, DiskFull: why it is not answered; nothing has changed.
+        """
+        service = allow_list().find(signing, asked.target)
+        if service is None:
+            why = allow_list().refused.get(signing)
+            return refuse(environ, signing, operation=asked.operation, why=why)
+        if asked.operation not in service.answered:
+            why = service.refused.get(asked.operation)
+            return refuse(environ, service.name, operation=asked.operation, why=why)
+        try:
+            return _response(service, self._carry_out(service, asked))
+        except MotoFailed as error:
+            raise _failure(service, asked.operation, error) from error
+
+    def _carry_out(self, service: AllowedService, asked: Asked) -> Answer:
+        members = _checked_members(service, asked)
+        if not _changes(service, asked):
+            return self._world.ask(service.name, asked.operation, asked.wire)
+        change = Change(
+            scope_of(service, asked.operation, members), asked.operation == service.ends
+        )
+        return self._world.change(service.name, asked.operation, asked.wire, change)
+
+
+def _changes(service: AllowedService, asked: Asked) -> bool:
+    """Whether a request changes something. AWS's own keys are made by whoever first names one."""
+    named = service.name == "kms" and _AWS_KEYS in asked.wire.body
+    return named or asked.operation in service.writes
+
+
+def scope_of(service: AllowedService, operation: str, request: JsonObject) -> str:
+    """What a request writes to: a name, or ``SEVERAL``."""
+    if service.scope is None or operation in service.several:
+        return SEVERAL
+    for member in (service.scope, *_THINGS):
+        if member in request:
+            return str(request[member]).rpartition("/")[2]
+    tables = list(request.get("RequestItems", ()))  # BatchWriteItem, by the names of the tables
+    return str(tables[0]).rpartition("/")[2] if len(tables) == 1 else SEVERAL
+
+
+def _checked_members(service: AllowedService, asked: Asked) -> JsonObject:
+    """The members of a request, valid by botocore's model: moto takes much that AWS does not.
+
+    Raises:
+        ServiceError: as AWS refuses it.
+    """
+    if service.target:
+        _check_json(asked.wire.body)
+    members = _members(service, asked)
+    try:
+        return checked_request(service.name, asked.operation, members)
+    except ServiceError as error:
+        code = error.code if service.target else "ValidationError"
+        raise ServiceError(code, error.what) from error
+
+
+def _check_json(body: bytes) -> None:
+    try:
+        document = parse_json(body or b"{}")
+    except ValueError as error:
+        raise ServiceError(
+            "SerializationException", f"The request's body is not JSON: {error}"
+        ) from error
+    if not isinstance(document, dict):
+        raise ServiceError("SerializationException", "The request's body is no JSON object")
+
+
+def _members(service: AllowedService, asked: Asked) -> JsonObject:
+    """moto reads every protocol that the services here speak."""
+    utils: Any = import_module("moto.core.utils")
+    requests: Any = import_module("moto.core.request")
+    parse: Any = import_module("moto.core.parse")
+    model = utils.get_service_model(service.name)
+    wire = asked.wire
+    request = requests.Request.from_primitives(
+        wire.method,
+        f"https://localhost{wire.path}" + (f"?{wire.query}" if wire.query else ""),
+        dict(wire.headers),
+        wire.body,
+    )
+    try:
+        protocol = requests.determine_request_protocol(model, request.content_type)
+        parser = parse.PROTOCOL_PARSERS[protocol](model.operation_model(asked.operation))
+        parsed: JsonObject = parser.parse(
+            {
+                "method": wire.method,
+                "values": request.values,
+                "headers": request.headers,
+                "body": request.data,
+                "url_path": wire.path,
+                "url_params": {},
+            }
+        )
+    except Exception as error:  # what moto's parsers raise on what they cannot read, of any kind
+        raise ServiceError(
+            "SerializationException", f"The request cannot be read: {error}"
+        ) from error
+    return parsed
+
+
+def _response(service: AllowedService, answer: Answer) -> Response:
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    body = answer.body
+    if answer.status >= 400 and service.target:
+        body = _with_message(body)
+    return Response(
+        HTTPStatus(answer.status),
+        body,
+        headers.get("content-type", "application/octet-stream"),
+        [(name, value) for name, value in headers.items() if name not in _NOT_PASSED_ON],
+    )
+
+
+def _with_message(body: bytes) -> bytes:
+    """An error with a message: some of moto's have none, which clients need not expect."""
+    document = json.loads(body)
+    told = document.get("message") or document.get("Message") or document.get("__type", "")
+    return json.dumps({**document, "message": told}).encode()
+
+
+def _failure(service: AllowedService, operation: str, error: MotoFailed) -> ServiceError:
+    """moto fails on requests that it was not written for: not a status that clients try again."""
+    cause = error.__cause__
+    if not isinstance(cause, NotImplementedError):
+        _logger.error("%s", error, exc_info=cause)
+    return ServiceError(
+        "NotImplemented",
+        f"The local gateway answers {service.name} {operation} by moto, which does not know what "
+        f"to do with this request ({type(cause).__name__}: {cause}). Nothing has changed; the "
+        f"gateway's log says more",
+        status=501,
+    )

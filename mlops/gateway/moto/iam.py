@@ -1,0 +1,57 @@
+"""IAM: what somebody has made, and the roles that nobody had to make.
+
+Credentials and permissions are not checked here, and an SDK asks for whatever role its user names.
+So GetRole finds, besides the roles that somebody has created, every other name: as a role which the
+services may take. There is one truth about each: a name that was ever created or deleted here is
+moto's, and moto alone says what it is. The others are in no list, and nothing can be attached to
+them before they are created.
+
+As long as nobody has written to IAM, moto is not needed for that, nor the seconds that it takes to
+import: starting a pipeline costs none of it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable
+
+from mlops.gateway.moto.face import MotoFace
+from mlops.gateway.moto.requests import Asked
+from mlops.gateway.moto.world import World
+from mlops.gateway.protocols import query
+from mlops.gateway.router import IAM_NAMESPACE
+from mlops.gateway.wire import Environ, Response, StartResponse
+from mlops.ports import JsonObject
+
+_NO_SUCH_ENTITY = 404
+
+
+class IamFace:
+    """The WSGI application of IAM; `own` answers for roles that nobody has created."""
+
+    def __init__(
+        self, world: World, moto: MotoFace, own: Callable[[str, JsonObject], JsonObject]
+    ) -> None:
+        self._world = world
+        self._moto = moto
+        self._own = own
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        return self._moto.answer_with(environ, self._answer).send(start_response)
+
+    def _answer(self, environ: Environ, asked: Asked) -> Response:
+        environ["wsgi.input"] = io.BytesIO(asked.wire.body)  # it has been read, and may be again
+        if asked.operation == "SimulatePrincipalPolicy":
+            return query.answer(environ, IAM_NAMESPACE, self._own)
+        if asked.operation == "GetRole":
+            return self._get_role(environ, asked)
+        return self._moto.answer(environ, "iam", asked)
+
+    def _get_role(self, environ: Environ, asked: Asked) -> Response:
+        name = query.read_form(environ).get("RoleName", "")
+        environ["wsgi.input"] = io.BytesIO(asked.wire.body)
+        if self._world.has("iam"):
+            answer = self._moto.answer(environ, "iam", asked)
+            if answer.status != _NO_SUCH_ENTITY or self._world.has("iam", name):
+                return answer
+        return query.answer(environ, IAM_NAMESPACE, self._own)
