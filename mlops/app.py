@@ -157,6 +157,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
             jobs=manager.direct_jobs.names(),
             endpoints=[endpoint.record.name for endpoint in hosting.list()],
             functions=[each["FunctionName"] for each in functions.list_functions()],
+            async_invocations=hosting.queued(),
         ),
         shut_down=gateway.shut_down,
         reset=Resetter(

@@ -19,7 +19,8 @@ class EndpointDetails:
 
         Keys: name, status, failure_reason, config_name, folder (its servers' logs are in
         ``<server>/log.txt`` below it), and variants: for each name, model_name, weight, addresses
-        of its servers, restarts, problems, statistics (``hosting.statistics``).
+        of its servers, restarts, problems, statistics (``hosting.statistics``); of an endpoint
+        that has had asynchronous invocations, async: the metrics of its queue.
 
         Raises:
             UsageError: there is no such endpoint.
@@ -30,6 +31,7 @@ class EndpointDetails:
                 f"There is no endpoint {name}",
                 next_step="`mlops endpoints list` shows those that there are",
             )
+        backlog = self._hosting.backlog(name)
         return {
             "name": name,
             "status": str(endpoint.status),
@@ -37,6 +39,7 @@ class EndpointDetails:
             "config_name": endpoint.plan.config_name,
             "folder": str(endpoint.folder),
             "variants": _variants(endpoint),
+            **({} if backlog is None else {"async": backlog}),
         }
 
 

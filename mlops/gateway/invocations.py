@@ -1,4 +1,5 @@
-"""sagemaker-runtime on the wire: POST /endpoints/{EndpointName}/invocations[-response-stream].
+"""sagemaker-runtime on the wire: POST /endpoints/{EndpointName}/invocations[-response-stream], and
+async-invocations.
 
 A face of its own beside the other operations: the body of an answer is passed on while it comes,
 and every millisecond counts.
@@ -31,9 +32,13 @@ from mlops.ports import JsonObject
 SERVICE = "sagemaker-runtime"
 OPERATION = "InvokeEndpoint"
 STREAMING = "InvokeEndpointWithResponseStream"
+ASYNC = "InvokeEndpointAsync"
 PREFIX = "/endpoints/"
 
-_PATH = re.compile(r"/endpoints/(?P<EndpointName>[^/]+)/invocations(?P<stream>-response-stream)?/?")
+_PATH = re.compile(
+    r"/endpoints/(?P<EndpointName>[^/]+)/"
+    r"((?P<queued>async-invocations)|invocations(?P<stream>-response-stream)?)/?"
+)
 _MOST_DRAINED_BYTES = 64 * 1024 * 1024
 _DRAIN_BYTES = 256 * 1024
 
@@ -43,6 +48,7 @@ _logger = logging.getLogger(__name__)
 class Invoking(Protocol):
     def invoke(self, request: JsonObject) -> InvocationAnswer: ...
     def stream(self, request: JsonObject) -> StreamedAnswer: ...
+    def invoke_async(self, request: JsonObject) -> JsonObject: ...
 
 
 class InvocationFace:
@@ -55,13 +61,16 @@ class InvocationFace:
         match = _PATH.fullmatch(environ["PATH_INFO"])
         if match is None or environ["REQUEST_METHOD"] != "POST":
             return refuse(environ, SERVICE).send(start_response)
-        operation = STREAMING if match["stream"] else OPERATION
+        operation = STREAMING if match["stream"] else ASYNC if match["queued"] else OPERATION
         try:
             body = _read_body(environ)
             in_path = {"EndpointName": unquote(match["EndpointName"])}
             request = rest_json.read_request(SERVICE, operation, in_path, environ, body)
             if match["stream"]:
                 return self._stream(request, start_response)
+            if match["queued"]:
+                made = self._runtime.invoke_async(request)
+                return rest_json.answer(SERVICE, ASYNC, made).send(start_response)
             return self._invoke(request, start_response)
         except MlopsError as error:
             return rest_json.error_answer(error).send(start_response)

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -356,7 +356,11 @@ def health_document(
     endpoints: Sequence[str],
     functions: Sequence[str],
 ) -> JsonObject:
-    """What ``GET /_mlops/health`` answers: who runs here, and by their names what runs in it."""
+    """What ``GET /_mlops/health`` answers: who runs here, and by their names what runs in it.
+
+    ``async_invocations``: how many have not ended, by endpoint.
+    """
+    async_invocations: Mapping[str, int],
     return {
         "running": True,
         "url": gateway.url,
@@ -372,3 +376,4 @@ def health_document(
         "endpoints": list(endpoints),
         "functions": list(functions),
     }
+        "async_invocations": dict(async_invocations),

@@ -6,6 +6,7 @@ server     one server: started, waited for, watched, started again
 routing    which variant answers the next request                                  (pure)
 fleet      the servers of one deployment
 endpoint   one endpoint: create, update, roll back, scale, delete
+async_*    asynchronous invocations: what follows from an attempt (pure), one attempt, the queue
 proxy      one invocation, through kept connections
 manager    all of them; the face of this package
 """

@@ -19,6 +19,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from mlops.errors import MlopsError, ServiceError
+from mlops.hosting.async_invocation import DEFAULT_CONCURRENCY, AsyncSettings
 from mlops.hosting.fleet import (
     DEPLOYMENT_LABEL,
     ENDPOINT_LABEL,
@@ -140,14 +141,45 @@ class Endpoint:
             ServiceError: as InvokeEndpoint answers.
         """
         while True:
-            with self._lock:
-                fleet, status = self._serving, self.status
-            if fleet is None or status in (EndpointStatus.CREATING, EndpointStatus.DELETING):
-                raise ServiceError(
-                    "ValidationError", f"Endpoint {self.name} is {status}: it takes no requests."
-                )
+            fleet = self._open_fleet()
             with suppress(Retired):
                 return fleet.take(target)
+
+    def take_next(self) -> Lease | None:
+        """A server for the next asynchronous invocation; None while those in turn are at work.
+
+        Raises:
+            ServiceError: none is up, or the endpoint takes no requests.
+        """
+        while True:
+            fleet = self._open_fleet()
+            with suppress(Retired):
+                return fleet.take_next(self.concurrency)
+
+    def check_open(self) -> None:
+        """Raise a ServiceError where the endpoint takes no requests, whoever is to answer them."""
+        self._open_fleet()
+
+    @property
+    def concurrency(self) -> int:
+        """How many asynchronous invocations a server gets at once."""
+        settings = self.async_settings
+        return DEFAULT_CONCURRENCY if settings is None else settings.concurrency
+
+    @property
+    def async_settings(self) -> AsyncSettings | None:
+        """How asynchronous invocations are answered; None where the endpoint takes none."""
+        config = self.record.document["plan"].get("async_inference")
+        return None if config is None else AsyncSettings.read(config)
+
+    def _open_fleet(self) -> Fleet:
+        with self._lock:
+            fleet, status = self._serving, self.status
+        if fleet is None or status in (EndpointStatus.CREATING, EndpointStatus.DELETING):
+            raise ServiceError(
+                "ValidationError", f"Endpoint {self.name} is {status}: it takes no requests."
+            )
+        return fleet
 
     # --- changing ---
 

@@ -84,6 +84,7 @@ class Fleet:
         self._state = threading.Condition()
         self._variants = {variant.name: _Variant(variant) for variant in plan.variants}
         self._turns = WeightedTurns(_weights(plan))
+        self._waiting: str | None = None
         self._stopping = False
         self._draining = False
 
@@ -262,6 +263,33 @@ class Fleet:
             connections = None if server is None else server.connections
             if server is None or connections is None:
                 raise _unavailable(self._endpoint, variant)
+            server.active += 1
+        return Lease(variant.plan, connections, variant.statistics, lambda: self._give_back(server))
+
+    def take_next(self, most: int) -> Lease | None:
+        """A server of the variant in turn that has fewer than `most` invocations.
+
+        None where that variant has none just now: it keeps its turn, so that the weights hold
+        however long the servers take. One caller at a time.
+
+        Raises:
+            Retired: as `take`.
+            ServiceError: no server is up.
+        """
+        with self._state:
+            if self._stopping:
+                raise Retired
+            variant = self._variants.get(self._waiting or "")
+            if variant is None or variant.idlest() is None:
+                variant = self._choose(None)
+                self._waiting = variant.plan.name
+            server = variant.idlest()
+            connections = None if server is None else server.connections
+            if server is None or connections is None:
+                raise _unavailable(self._endpoint, variant)
+            if server.active >= most:
+                return None
+            self._waiting = None
             server.active += 1
         return Lease(variant.plan, connections, variant.statistics, lambda: self._give_back(server))
 

@@ -16,7 +16,7 @@ from uuid import uuid4
 from mlops.errors import ServiceError
 from mlops.hosting.endpoint import Endpoint
 from mlops.hosting.fleet import Lease
-from mlops.hosting.proxy import Answer, NoAnswer, NotReached, TooSlow
+from mlops.hosting.proxy import Answer, NoAnswer, NotReached, Streamed, TooSlow
 from mlops.ports import JsonObject
 from mlops.settings import Settings
 
@@ -43,12 +43,14 @@ PASSED_BACK = {
 class Invocation:
     """An InvokeEndpoint request, without the endpoint's name."""
 
-    body: bytes
+    body: bytes | Streamed
     content_type: str | None = None
     accept: str | None = None
     custom_attributes: str | None = None
     target_variant: str | None = None
     inference_id: str | None = None
+    seconds: float | None = None
+    """How long the container may take; None for ANSWER_SECONDS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class Invoker:
             ServiceError: ``ValidationError``, ``ThrottlingException``, ``ServiceUnavailable``.
         """
         with self._leased(endpoint, invocation) as lease:
-            answer = self._accepted(endpoint, lease, invocation)
+            answer = self.accepted(endpoint, lease, invocation)
             length = self._length(endpoint, lease, answer)
             return InvocationAnswer(_members(answer, lease), length, PassedOn(answer, lease))
 
@@ -106,7 +108,7 @@ class Invoker:
                 TooSlow where it breaks off.
         """
         with self._leased(endpoint, invocation) as lease:
-            answer = self._accepted(endpoint, lease, invocation)
+            answer = self.accepted(endpoint, lease, invocation)
             return StreamedAnswer(_members(answer, lease), PassedOn(answer, lease))
 
     @contextmanager
@@ -122,8 +124,13 @@ class Invoker:
             lease.release()
             raise
 
-    def _accepted(self, endpoint: Endpoint, lease: Lease, invocation: Invocation) -> Answer:
-        """The container's answer, where it is no error."""
+    def accepted(self, endpoint: Endpoint, lease: Lease, invocation: Invocation) -> Answer:
+        """The container's answer, where it is no error; the caller reads it and ends the lease.
+
+        Raises:
+            ModelError: as `invoke`; its cause is the NoAnswer or TooSlow where there is no answer.
+            ServiceError: ``ServiceUnavailable``: nobody listens.
+        """
         began = time.perf_counter()
         answer = self._post(endpoint, lease, invocation, began)
         lease.statistics.count(answer.status, time.perf_counter() - began)
@@ -134,9 +141,10 @@ class Invoker:
     def _post(
         self, endpoint: Endpoint, lease: Lease, invocation: Invocation, began: float
     ) -> Answer:
+        seconds = ANSWER_SECONDS if invocation.seconds is None else invocation.seconds
         try:
             return lease.connections.post(
-                "/invocations", invocation.body, _headers(invocation), ANSWER_SECONDS
+                "/invocations", invocation.body, _headers(invocation), seconds
             )
         except NotReached as error:
             lease.statistics.count(0, time.perf_counter() - began)

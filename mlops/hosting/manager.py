@@ -6,8 +6,13 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from uuid import uuid4
 
-from mlops.errors import MlopsError, ServiceError
+from mlops.errors import InvalidKey, MlopsError, ServiceError
+from mlops.hosting.async_carrier import Carrier
+from mlops.hosting.async_invocation import AsyncInvocation, plan_invocation
+from mlops.hosting.async_queue import KIND as ASYNC_KIND
+from mlops.hosting.async_queue import AsyncQueue, fail
 from mlops.hosting.endpoint import KIND, Endpoint, EndpointStatus, new_document
 from mlops.hosting.fleet import ENDPOINT_LABEL
 from mlops.hosting.invocation import Invocation, InvocationAnswer, Invoker, StreamedAnswer
@@ -66,6 +71,8 @@ class EndpointManager:
             runtime, objects, clock, self.folder, self._environment, pause_seconds
         )
         self._invoker = Invoker(settings)
+        self._carrier = Carrier(objects, self._invoker, clock)
+        self._queues: dict[str, AsyncQueue] = {}
         self._lock = threading.Lock()
         self._endpoints: dict[str, Endpoint] = {}
 
@@ -130,7 +137,7 @@ class EndpointManager:
         return endpoint
 
     def delete(self, name: str, arn: str) -> None:
-        """End an endpoint; nothing of it is left when this returns.
+        """End an endpoint; nothing of it is left when this returns, and what was queued has failed.
 
         Raises:
             ServiceError: there is none.
@@ -138,7 +145,12 @@ class EndpointManager:
         """
         self.get(name, arn).delete()
         with self._lock:
+            queue = self._queues.get(name)
+        if queue is not None:
+            queue.end(_deleted(name))
+        with self._lock:
             self._endpoints.pop(name, None)
+            self._queues.pop(name, None)
 
     # --- looking ---
 
@@ -161,9 +173,11 @@ class EndpointManager:
             return sorted(self._endpoints.values(), key=lambda each: each.record.created_at)
 
     def up(self) -> int:
-        """How many endpoints serve or are about to: a gateway with any does not leave."""
+        """How many endpoints serve or are about to, and how many invocations are queued: a gateway
+        with any does not leave."""
         down = (EndpointStatus.FAILED,)
-        return sum(endpoint.status not in down for endpoint in self.list())
+        serving = sum(endpoint.status not in down for endpoint in self.list())
+        return serving + sum(self.queued().values())
 
     # --- invoking ---
 
@@ -175,7 +189,62 @@ class EndpointManager:
         """Have a model answer at any length. See `Invoker.stream`."""
         return self._invoker.stream(self._invoked(name), invocation)
 
+    def enqueue(self, name: str, request: JsonObject) -> AsyncInvocation:
+        """Keep an asynchronous invocation (a checked InvokeEndpointAsync request) for its turn.
+
+        Raises:
+            ServiceError: ``ValidationError``: no such endpoint, or it takes none.
+            StoreError, DiskFull: it cannot be kept.
+        """
+        endpoint = self._known(name)
+        settings = endpoint.async_settings
+        if settings is None:
+            raise ServiceError(
+                "ValidationError",
+                f"Endpoint {name} has no AsyncInferenceConfig: it answers InvokeEndpoint, not "
+                "InvokeEndpointAsync.",
+            )
+        endpoint.check_open()
+        try:
+            made = plan_invocation(request, settings, id=str(uuid4()), now=self._clock.now())
+        except InvalidKey as error:
+            raise ServiceError("ValidationError", str(error)) from error
+        self._queue(endpoint).put(made)
+        return made
+
+    def queued(self) -> Mapping[str, int]:
+        """How many asynchronous invocations have not ended, by endpoint; none without any."""
+        with self._lock:
+            queues = list(self._queues.items())
+        counts = {name: queue.pending() for name, queue in queues}
+        return {name: pending for name, pending in counts.items() if pending}
+
+    def backlog(self, name: str) -> JsonObject | None:
+        """The metrics of an endpoint's queue (`AsyncQueue.document`); None before it had any."""
+        with self._lock:
+            queue = self._queues.get(name)
+        return None if queue is None else queue.document()
+
+    def _queue(self, endpoint: Endpoint) -> AsyncQueue:
+        with self._lock:
+            queue = self._queues.get(endpoint.name)
+            if queue is None:
+                queue = AsyncQueue(endpoint, self._carrier, self._state, self._clock)
+                self._queues[endpoint.name] = queue
+            return queue
+
     def _invoked(self, name: str) -> Endpoint:
+        endpoint = self._known(name)
+        if endpoint.async_settings is not None:
+            # "… implies that the endpoint can only receive asynchronous invocations" (Developer
+            # Guide, "Asynchronous inference").
+            raise ServiceError(
+                "ValidationError",
+                f"Endpoint {name} has an AsyncInferenceConfig: it takes InvokeEndpointAsync only.",
+            )
+        return endpoint
+
+    def _known(self, name: str) -> Endpoint:
         with self._lock:
             endpoint = self._endpoints.get(name)
         if endpoint is None:
@@ -209,6 +278,25 @@ class EndpointManager:
         for name, endpoint in self._endpoints.items():
             if found.get(name) and endpoint.fleet is not None:
                 endpoint.fleet.wait_for_found(ADOPTION_SECONDS)
+        self._restore_queues()
+
+    def _restore_queues(self) -> None:
+        """Go on with the asynchronous invocations that were acknowledged and have not ended."""
+        kept: dict[str, list[AsyncInvocation]] = {}
+        for record in self._state.list_resources(ASYNC_KIND):
+            invocation = AsyncInvocation.from_document(record.document)
+            kept.setdefault(invocation.endpoint, []).append(invocation)
+        for name, invocations in kept.items():
+            endpoint = self._endpoints.get(name)
+            if endpoint is not None and endpoint.status not in (
+                EndpointStatus.DELETING,
+                EndpointStatus.FAILED,
+            ):
+                self._queue(endpoint).restore(invocations)
+                continue
+            for invocation in invocations:
+                fail(invocation, _deleted(name), self._carrier)
+                self._state.delete_resource(ASYNC_KIND, invocation.id)
 
     def _found_servers(self) -> Mapping[str, Sequence[RunningServer]]:
         found: dict[str, list[RunningServer]] = {}
@@ -244,6 +332,8 @@ class EndpointManager:
 
     def close(self) -> None:
         """Let go of every endpoint. Servers go on, unless the state folder is gone."""
+        for queue in list(self._queues.values()):
+            queue.close()
         gone = not (self._settings.store / "state.db").exists()
         for endpoint in self.list():
             if gone:
@@ -267,6 +357,10 @@ class EndpointManager:
     def _environment(self) -> Mapping[str, str]:
         host = self._runtime.gateway_host
         return common_environment(surroundings_at(self._gateway_url(), host, self._settings.region))
+
+
+def _deleted(name: str) -> str:
+    return f"Endpoint {name} was deleted before the request was carried out."
 
 
 def _invalid(message: str) -> ServiceError:

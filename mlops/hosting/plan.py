@@ -74,6 +74,8 @@ class DeploymentPlan:
 
     config_name: str
     variants: tuple[VariantPlan, ...]
+    async_inference: JsonObject | None = None
+    """botocore sagemaker ``AsyncInferenceConfig``; an endpoint with one takes no other requests."""
 
     def document(self) -> JsonObject:
         """The plan as JSON."""
@@ -84,6 +86,7 @@ class DeploymentPlan:
         return cls(
             config_name=document["config_name"],
             variants=tuple(_read_variant(each) for each in document["variants"]),
+            async_inference=document.get("async_inference"),
         )
 
     def variant(self, name: str) -> VariantPlan | None:
@@ -126,6 +129,7 @@ def plan_deployment(config: JsonObject, catalogue: Catalogue) -> DeploymentPlan:
     return DeploymentPlan(
         config_name=config["EndpointConfigName"],
         variants=tuple(plan_variant(each, catalogue) for each in config["ProductionVariants"]),
+        async_inference=config.get("AsyncInferenceConfig"),
     )
 
 

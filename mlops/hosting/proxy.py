@@ -18,7 +18,20 @@ from typing import TypeAlias
 MOST_IDLE_CONNECTIONS = 32
 CHUNK_BYTES = 64 * 1024
 
-Body: TypeAlias = bytes | Sequence[bytes]
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """A request's body that is read while it is sent; its length is known before."""
+
+    length: int
+    parts: Callable[[], Iterator[bytes]]
+    """All of it from the start, each time. A TimeoutError of it is a TooSlow of the request."""
+
+    def __len__(self) -> int:
+        return self.length
+
+
+Body: TypeAlias = bytes | Sequence[bytes] | Streamed
 """Of a request: whole, or in parts."""
 
 
@@ -146,6 +159,9 @@ class Connections:
             connection.sock.settimeout(timeout)
             if isinstance(body, bytes):
                 connection.request("POST", path, body, dict(headers))
+            elif isinstance(body, Streamed):
+                sized = {**headers, "Content-Length": str(body.length)}
+                connection.request("POST", path, body.parts(), sized)
             else:
                 chunked = {**headers, "Transfer-Encoding": "chunked"}
                 connection.request("POST", path, body, chunked, encode_chunked=True)

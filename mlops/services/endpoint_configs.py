@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mlops.errors import InvalidKey
+from mlops.hosting.async_invocation import s3_uri
 from mlops.hosting.plan import Catalogue, DeploymentPlan, check_limits, plan_deployment
 from mlops.ports import JsonObject, ModelPackageRecord, ResourceRecord, StateStore
 from mlops.services.arns import Arns
@@ -20,7 +22,6 @@ from mlops.services.validation import invalid, refuse_unsupported
 KIND = "endpoint-config"
 
 _UNSUPPORTED = {
-    "AsyncInferenceConfig": "endpoints answer InvokeEndpoint only",
     "ExplainerConfig": "no explainer runs here",
     "ShadowProductionVariants": "requests go to one variant each",
     "CrossRegionTrafficConfig": "there is one region here",
@@ -148,6 +149,8 @@ def _check(request: JsonObject) -> None:
             request,
             {"DataCaptureConfig": "nothing is captured here; set EnableCapture to false"},
         )
+    if "AsyncInferenceConfig" in request:
+        _check_async(request)
     names = [variant["VariantName"] for variant in request["ProductionVariants"]]
     if len(set(names)) < len(names):
         raise invalid("Two variants have the same VariantName: names are unique in an endpoint")
@@ -155,6 +158,31 @@ def _check(request: JsonObject) -> None:
         _check_variant(variant)
     if not any(v.get("InitialVariantWeight", 1.0) > 0 for v in request["ProductionVariants"]):
         raise invalid("Every variant has the weight 0: one has to take the requests")
+
+
+def _check_async(request: JsonObject) -> None:
+    """``AsyncInferenceConfig``; its KmsKeyId is kept and described, as every other key."""
+    output = request["AsyncInferenceConfig"]["OutputConfig"]
+    refuse_unsupported(
+        output.get("NotificationConfig") or {},
+        dict.fromkeys(
+            ("SuccessTopic", "ErrorTopic", "IncludeInferenceResponseIn"),
+            "there is no SNS here; look for the objects at OutputLocation and FailureLocation",
+        ),
+    )
+    if not output.get("S3OutputPath"):
+        raise invalid("The AsyncInferenceConfig has no S3OutputPath: results go there only")
+    for name in ("S3OutputPath", "S3FailurePath"):
+        try:
+            s3_uri(output.get(name) or output["S3OutputPath"])
+        except InvalidKey as error:
+            raise invalid(f"The {name} of the AsyncInferenceConfig: {error}") from error
+    for variant in request["ProductionVariants"]:
+        if "ServerlessConfig" in variant:
+            raise invalid(
+                f"Variant {variant['VariantName']} is serverless: an endpoint with an "
+                "AsyncInferenceConfig has instances"
+            )
 
 
 def _check_variant(variant: JsonObject) -> None:

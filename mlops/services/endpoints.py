@@ -103,6 +103,7 @@ class EndpointOperations:
             "FailureReason": endpoint.failure_reason,
             "CreationTime": record.created_at,
             "LastModifiedTime": record.last_modified_at,
+            "AsyncInferenceConfig": plan.async_inference,
             "LastDeploymentConfig": record.document.get("deployment_config"),
             "PendingDeploymentSummary": None if pending is None else _pending(pending),
         }

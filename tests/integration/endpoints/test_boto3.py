@@ -249,11 +249,6 @@ SERVERLESS = {"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}
         ),
         (
             [VARIANT | INSTANCE],
-            {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://b/o"}}},
-            "AsyncInferenceConfig is not supported",
-        ),
-        (
-            [VARIANT | INSTANCE],
             {
                 "DataCaptureConfig": {
                     "InitialSamplingPercentage": 50,
@@ -429,7 +424,7 @@ class TestOnTheWire:
         assert json.loads(body)["OriginalStatusCode"] == 400
 
     def test_other_methods_and_operations_are_refused(self, url: str) -> None:
-        status, _, body = self.send(url, path="/endpoints/e/async-invocations")
+        status, _, body = self.send(url, path="/endpoints/e/other-invocations")
         assert status == 501
         assert b"does not answer" in body
         signed = {

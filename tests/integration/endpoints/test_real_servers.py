@@ -283,6 +283,48 @@ def test_an_endpoint_outlives_its_gateway(lasting_site: Site) -> None:
         end_gateway(site.settings)
 
 
+def test_what_was_queued_is_carried_out_by_the_next_gateway(lasting_site: Site) -> None:
+    site = lasting_site
+    first = ensure_gateway(site.settings)
+    account = site.account(first.url)
+    account.sagemaker.create_endpoint_config(
+        EndpointConfigName="c",
+        ProductionVariants=[
+            {
+                "VariantName": "AllTraffic",
+                "ModelName": model(account, "blue"),
+                "InitialInstanceCount": 1,
+                "InstanceType": "ml.m5.large",
+            }
+        ],
+        AsyncInferenceConfig={
+            "OutputConfig": {"S3OutputPath": "s3://models/out"},
+            "ClientConfig": {"MaxConcurrentInvocationsPerInstance": 1},
+        },
+    )
+    account.endpoint()
+    bodies = (b"sleep", b"row 1", b"row 2")
+    asked = [
+        account.runtime.invoke_endpoint_async(EndpointName="e", Body=body)["OutputLocation"]
+        for body in bodies
+    ]
+    os.kill(first.pid, signal.SIGKILL)  # while the first is in the server
+    wait_until(lambda: find_gateway(site.settings) is None)
+    account = site.account(ensure_gateway(site.settings).url)
+    try:
+        for body, place in zip(bodies, asked, strict=True):
+            key = place.removeprefix("s3://models/")
+            account.s3.get_waiter("object_exists").wait(
+                Bucket="models", Key=key, WaiterConfig={"Delay": 0.05, "MaxAttempts": 1200}
+            )
+            found = account.s3.get_object(Bucket="models", Key=key)["Body"].read()
+            assert found == b"blue" + body
+        account.sagemaker.delete_endpoint(EndpointName="e")
+        assert site.servers() == 0
+    finally:
+        end_gateway(site.settings)
+
+
 def test_a_server_that_died_without_a_gateway_is_started_anew(lasting_site: Site) -> None:
     site = lasting_site
     account = site.account(ensure_gateway(site.settings).url)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
+from sagemaker.async_inference import AsyncInferenceConfig, WaiterConfig
 from sagemaker.deserializers import CSVDeserializer, StringDeserializer
+from sagemaker.exceptions import AsyncInferenceModelError
 from sagemaker.model import Model
 from sagemaker.predictor import Predictor
+from sagemaker.predictor_async import AsyncPredictor
 from sagemaker.serializers import CSVSerializer
 from sagemaker.serverless import ServerlessInferenceConfig
 from sagemaker.transformer import Transformer
@@ -91,6 +95,32 @@ def test_a_serverless_deployment(session: Any, account: Account) -> None:
     )
     (variant,) = account.describe("dev")["ProductionVariants"]
     assert variant["CurrentServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 20}
+
+
+def test_an_asynchronous_deployment(session: Any, account: Account) -> None:
+    model = Model(image_uri=IMAGE, role=ROLE, sagemaker_session=session, predictor_cls=Predictor)
+    predictor = model.deploy(
+        initial_instance_count=1,
+        instance_type="ml.m5.large",
+        endpoint_name="dev",
+        async_inference_config=AsyncInferenceConfig(max_concurrent_invocations_per_instance=2),
+    )
+    assert isinstance(predictor, AsyncPredictor)
+    predictor.serializer, predictor.deserializer = CSVSerializer(), StringDeserializer()
+    waiter = WaiterConfig(max_attempts=600, delay=1)
+    good = predictor.predict_async([[1, 2], [3, 4]])
+    bad = predictor.predict_async("bad")
+    assert good.get_result(waiter) == "2"
+    with pytest.raises(AsyncInferenceModelError, match="'bad' is no number"):
+        bad.get_result(waiter)
+    predictor.delete_endpoint()
+    # The SDK goes on looking, in threads, for what did not come; they end when it does.
+    for place in (good.failure_path, bad.output_path):
+        bucket, _, key = place.removeprefix("s3://").partition("/")
+        account.s3.put_object(Bucket=bucket, Key=key, Body=b"")
+    for thread in threading.enumerate():
+        if "check_" in thread.name:
+            thread.join(60)
 
 
 def test_a_transformer_waits_and_shows_the_logs(
