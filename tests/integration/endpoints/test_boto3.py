@@ -424,12 +424,12 @@ class TestOnTheWire:
         assert json.loads(body)["OriginalStatusCode"] == 400
 
     def test_other_methods_and_operations_are_refused(self, url: str) -> None:
-        status, _, body = self.send(url, path="/endpoints/e/other-invocations")
-        assert status == 501
-        assert b"does not answer" in body
         signed = {
             "Authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/r/sagemaker/aws4_request"
         }
+        status, _, body = self.send(url, path="/endpoints/e/other-invocations", headers=signed)
+        assert status == 501
+        assert b"does not answer" in body
         assert self.send(url, method="GET", headers=signed)[0] == 501
 
     def test_a_web_page_may_not_invoke(self, url: str) -> None:
