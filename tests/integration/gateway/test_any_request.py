@@ -32,7 +32,10 @@ from .conftest import ACCOUNT, IMAGE, ROLE, check_answer, definition, evaluate, 
 
 REQUESTS = int(os.environ.get("MLOPS_FUZZ_REQUESTS", "3"))
 SEED = int(os.environ.get("MLOPS_FUZZ_SEED", "0"))
-SERVICES = ("sagemaker", "lambda", "logs", "events", "sqs", "sts", "iam", "sagemaker-runtime")
+SERVICES = (
+    *("sagemaker", "lambda", "logs", "events", "sqs", "sts", "iam", "sagemaker-runtime"),
+    "ecr",
+)
 ANY_SERVICE = {
     # Errors that AWS's common errors and protocols have for every operation.
     "ValidationException",
@@ -80,6 +83,7 @@ def known(aws: Callable[[str], Any]) -> dict[str, list[str]]:
     group_arn = group["ModelPackageGroupArn"]
     _fill(sagemaker)
     queue = aws("sqs").create_queue(QueueName="queue")["QueueUrl"]
+    repository = aws("ecr").create_repository(repositoryName="repo")["repository"]
     return {
         "PipelineExecutionArn": [execution],
         "ResourceArn": [pipeline, group_arn, execution, "arn:aws:nothing"],
@@ -95,6 +99,10 @@ def known(aws: Callable[[str], Any]) -> dict[str, list[str]]:
         "EventPattern": ['{"source":["aws.sagemaker"]}', "{", "[]"],
         "ScheduleExpression": ["rate(5 minutes)", "cron(x)"],
         "Policy": ["{}", "{"],
+        "RepositoryName": ["repo", "repo", "other/repo"],
+        "Arn": [repository["repositoryArn"], "arn:aws:ecr:eu-west-1:1:repository/repo"],
+        "ImageManifest": ['{"schemaVersion":2,"manifests":[]}', "{", "[]", '{"config":1}'],
+        "MediaType": ["application/vnd.oci.image.index.v1+json", "text/plain"],
         "Name": ["one", "two", "Lab", "group"],
     }
 
