@@ -123,7 +123,8 @@ def lost_writes(url: str, settings: Settings, seen: dict[str, Any]) -> list[str]
 def _report(seen: dict[str, Any]) -> None:
     print(
         f"{CLIENTS} clients for {seen['seconds']} s: {seen['requests_per_second']} requests/s, "
-        f"{len(seen['wrong'])} wrong answers, {seen['gone']} clients cut off, {seen['closed']} connections closed"
+        f"{len(seen['wrong'])} wrong answers, {seen['gone']} clients cut off, "
+        f"{seen['closed']} connections closed"
     )
     for name, figures in seen["actions"].items():
         print(
