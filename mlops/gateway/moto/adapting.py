@@ -15,15 +15,28 @@ from __future__ import annotations
 
 import datetime as real_datetime
 import os as real_os
+import threading
 import time as real_time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from importlib import import_module
 from typing import Any
 
 _GENESIS = datetime(2017, 11, 29, tzinfo=UTC)
 """The moment at which every backend begins with what AWS has before anybody does anything."""
+
+
+ONE_AT_A_TIME = threading.RLock()
+"""Of the process, for whatever calls or imports moto: it is not made for several threads, and two
+that import parts of it at once may each find the other's half done."""
+
+
+@cache
+def still() -> Still:
+    """moto, imported at the first call. Call it with ``ONE_AT_A_TIME`` held."""
+    return Still()
 
 
 class HeldClock:
@@ -52,10 +65,10 @@ class Still:
     """
 
     def __init__(self) -> None:
-        self._random: Any = import_module("moto.moto_api._internal").mock_random
+        self._random: Any = module("moto.moto_api._internal").mock_random
         self._clock = HeldClock()
         self._places = tuple(self._adapted_places())
-        self._settings: dict[str, Any] = _module("moto.core.config").default_user_config["iam"]
+        self._settings: dict[str, Any] = module("moto.core.config").default_user_config["iam"]
 
     @contextmanager
     def at(self, moment: datetime, seed: int) -> Iterator[None]:
@@ -79,16 +92,16 @@ class Still:
 
     def _adapted_places(self) -> Iterator[tuple[Any, str, Any]]:
         """What is looked up in moto while it runs: the owner, the name, what stands there."""
-        yield _module("moto.core.utils"), "datetime", _HeldDatetime(self._clock)
-        yield _module("moto.secretsmanager.models"), "time", _HeldTime(self._clock)
-        utils = _module("moto.kms.utils")
+        yield module("moto.core.utils"), "datetime", _HeldDatetime(self._clock)
+        yield module("moto.secretsmanager.models"), "time", _HeldTime(self._clock)
+        utils = module("moto.kms.utils")
         yield utils, "os", _Entropy(self._random)
         yield (
-            _module("moto.kms.models"),
+            module("moto.kms.models"),
             "generate_private_key",
             _PrivateKeys(self._random, utils).make,
         )
-        backends = _module("moto.core.base_backend").AccountSpecificBackend
+        backends = module("moto.core.base_backend").AccountSpecificBackend
         yield backends, "__getitem__", self._begin_alike(backends.__getitem__)
 
     def _begin_alike(self, original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
@@ -110,7 +123,8 @@ class Still:
         return get
 
 
-def _module(name: str) -> Any:
+def module(name: str) -> Any:
+    """One of moto's modules: untyped here, so that no type checker reads all of moto."""
     return import_module(name)
 
 
@@ -165,7 +179,7 @@ class _PrivateKeys:
     def __init__(self, random: Any, utils: Any) -> None:
         self._random = random
         self._utils = utils
-        self._errors: Any = import_module("moto.core.exceptions")
+        self._errors = module("moto.core.exceptions")
 
     def make(self, spec: str) -> Any:
         if spec == "SYMMETRIC_DEFAULT" or spec.startswith("HMAC_"):

@@ -6,20 +6,18 @@ import json
 import logging
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from importlib import import_module
-from typing import Any
 
 from mlops.errors import MlopsError, ServiceError
 from mlops.gateway.moto.allow_list import AllowedService, allow_list
 from mlops.gateway.moto.journal import SEVERAL
+from mlops.gateway.moto.members import checked_members
 from mlops.gateway.moto.requests import Asked, read_request
 from mlops.gateway.moto.world import Answer, Change, MotoFailed, World
+from mlops.gateway.protocols import json11, query
 from mlops.gateway.protocols.refusal import error_answer, refuse
 from mlops.gateway.router import service_of
 from mlops.gateway.wire import Environ, Response, StartResponse
-from mlops.json_text import parse_json
 from mlops.ports import JsonObject
-from mlops.services.validation import checked_request
 
 _NOT_PASSED_ON = frozenset(
     ("connection", "content-length", "content-type", "date", "server", "status")
@@ -73,12 +71,12 @@ class MotoFace:
             why = service.refused.get(asked.operation)
             return refuse(environ, service.name, operation=asked.operation, why=why)
         try:
-            return _response(service, self._carry_out(service, asked))
+            return _response(asked, self._carry_out(service, asked))
         except MotoFailed as error:
             raise _failure(service, asked.operation, error) from error
 
     def _carry_out(self, service: AllowedService, asked: Asked) -> Answer:
-        members = _checked_members(service, asked)
+        members = checked_members(service, asked)
         if not _changes(service, asked):
             return self._world.ask(service.name, asked.operation, asked.wire)
         change = Change(
@@ -104,75 +102,15 @@ def scope_of(service: AllowedService, operation: str, request: JsonObject) -> st
     return str(tables[0]).rpartition("/")[2] if len(tables) == 1 else SEVERAL
 
 
-def _checked_members(service: AllowedService, asked: Asked) -> JsonObject:
-    """The members of a request, valid by botocore's model: moto takes much that AWS does not.
-
-    Raises:
-        ServiceError: as AWS refuses it.
-    """
-    if service.target:
-        _check_json(asked.wire.body)
-    members = _members(service, asked)
-    try:
-        return checked_request(service.name, asked.operation, members)
-    except ServiceError as error:
-        code = error.code if service.target else "ValidationError"
-        raise ServiceError(code, error.what) from error
-
-
-def _check_json(body: bytes) -> None:
-    try:
-        document = parse_json(body or b"{}")
-    except ValueError as error:
-        raise ServiceError(
-            "SerializationException", f"The request's body is not JSON: {error}"
-        ) from error
-    if not isinstance(document, dict):
-        raise ServiceError("SerializationException", "The request's body is no JSON object")
-
-
-def _members(service: AllowedService, asked: Asked) -> JsonObject:
-    """moto reads every protocol that the services here speak."""
-    utils: Any = import_module("moto.core.utils")
-    requests: Any = import_module("moto.core.request")
-    parse: Any = import_module("moto.core.parse")
-    model = utils.get_service_model(service.name)
-    wire = asked.wire
-    request = requests.Request.from_primitives(
-        wire.method,
-        f"https://localhost{wire.path}" + (f"?{wire.query}" if wire.query else ""),
-        dict(wire.headers),
-        wire.body,
-    )
-    try:
-        protocol = requests.determine_request_protocol(model, request.content_type)
-        parser = parse.PROTOCOL_PARSERS[protocol](model.operation_model(asked.operation))
-        parsed: JsonObject = parser.parse(
-            {
-                "method": wire.method,
-                "values": request.values,
-                "headers": request.headers,
-                "body": request.data,
-                "url_path": wire.path,
-                "url_params": {},
-            }
-        )
-    except Exception as error:  # what moto's parsers raise on what they cannot read, of any kind
-        raise ServiceError(
-            "SerializationException", f"The request cannot be read: {error}"
-        ) from error
-    return parsed
-
-
-def _response(service: AllowedService, answer: Answer) -> Response:
+def _response(asked: Asked, answer: Answer) -> Response:
     headers = {name.lower(): value for name, value in answer.headers.items()}
     body = answer.body
-    if answer.status >= 400 and service.target:
+    if answer.status >= 400 and asked.target:
         body = _with_message(body)
     return Response(
         HTTPStatus(answer.status),
         body,
-        headers.get("content-type", "application/octet-stream"),
+        json11.CONTENT_TYPE if asked.target else headers.get("content-type", query.CONTENT_TYPE),
         [(name, value) for name, value in headers.items() if name not in _NOT_PASSED_ON],
     )
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ FILE = "moto.db"
 SEVERAL = "*"
 """The scope of a request that writes to several things, or to something else."""
 
+_VERSION = 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS request (
@@ -74,13 +76,14 @@ class Limits:
 
 
 class Journal:
-    """The journal of one state folder. Its methods are called one at a time."""
+    """The journal of one state folder. `has` may be asked from any thread, the rest is for one."""
 
     def __init__(self, folder: Path, limits: Limits | None = None) -> None:
         self._path = folder / FILE
         self._limits = limits or Limits()
         self._connection: sqlite3.Connection | None = None
         self._closed = False
+        self._lock = threading.Lock()
 
     def has(self, service: str, scope: str | None = None) -> bool:
         """Whether anything that was written to `service`, or to that thing of it, is kept."""
@@ -172,10 +175,11 @@ class Journal:
             self._write("DELETE FROM request", ())
 
     def close(self) -> None:
-        self._closed = True
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        with self._lock:
+            self._closed = True
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
         try:
@@ -187,28 +191,32 @@ class Journal:
             raise StoreError(f"The write failed: {error}", where=str(self._path)) from error
 
     def _opened(self) -> sqlite3.Connection:
-        if self._closed:
-            raise StoreError("The gateway is leaving", where=str(self._path))
-        if self._connection is None:
-            try:
+        with self._lock:
+            if self._closed:
+                raise StoreError("The gateway is leaving", where=str(self._path))
+            if self._connection is None:
                 self._connection = _open(self._path)
-            except sqlite3.Error as error:
-                raise StoreError(
-                    f"The requests to moto's services cannot be read: {error}",
-                    where=str(self._path),
-                    next_step="put the file back from a copy, or delete it with what it keeps",
-                ) from error
-        return self._connection
+            return self._connection
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    path.touch(0o600)  # it has secrets in it; SQLite gives its other files the same rights
-    connection = sqlite3.connect(path, check_same_thread=False)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.executescript(_SCHEMA)
-    except sqlite3.Error:
-        connection.close()
-        raise
+        path.touch(0o600)  # it has secrets in it; SQLite gives its other files the same rights
+        connection = sqlite3.connect(path, check_same_thread=False)
+        try:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version > _VERSION:
+                raise sqlite3.DatabaseError("a newer version of this project has written it")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.executescript(f"{_SCHEMA} PRAGMA user_version = {_VERSION};")
+        except sqlite3.Error:
+            connection.close()
+            raise
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(
+            f"What was written to the services that moto answers cannot be read: {error}",
+            where=str(path),
+            next_step="put the file back from a copy, or delete it with all that it keeps",
+        ) from error
     return connection

@@ -11,16 +11,14 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 from mlops.errors import MlopsError, ServiceError
-from mlops.gateway.moto.adapting import Still
+from mlops.gateway.moto.adapting import ONE_AT_A_TIME, module, still
 from mlops.gateway.moto.journal import Entry, Journal, Wire
 from mlops.ports import Clock
 from mlops.settings import Settings
@@ -28,15 +26,7 @@ from mlops.settings import Settings
 _SEED_BITS = 256  # a key of KMS is drawn from it
 _FORGET_EVERY = 1000
 
-_one_at_a_time = threading.RLock()
-"""Of the process: all worlds share moto's modules."""
-
 _logger = logging.getLogger(__name__)
-
-
-@cache
-def _still() -> Still:
-    return Still()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +63,11 @@ class World:
         self._carried_out = 0
 
     def has(self, service: str, scope: str | None = None) -> bool:
-        """Whether anything has been written to `service`, or to that thing of it; without moto."""
-        with _one_at_a_time:
-            return self._journal.has(service, scope)
+        """Whether anything has been written to `service`, or to that thing of it.
+
+        It needs no moto, and waits for nobody who does.
+        """
+        return self._journal.has(service, scope)
 
     def ask(self, service: str, operation: str, wire: Wire) -> Answer:
         """Carry out a request that changes nothing.
@@ -112,12 +104,12 @@ class World:
 
     def clear(self) -> None:
         """Forget all, for ever."""
-        with _one_at_a_time:
+        with ONE_AT_A_TIME:
             self._journal.clear()
             self._backends = None
 
     def close(self) -> None:
-        with _one_at_a_time:
+        with ONE_AT_A_TIME:
             self._journal.close()
             self._backends = None
 
@@ -132,7 +124,7 @@ class World:
     @contextmanager
     def _entered(self) -> Iterator[None]:
         """With what is ours in moto's dictionaries, and out of them again."""
-        with _one_at_a_time:
+        with ONE_AT_A_TIME:
             replay = self._backends is None
             foreign = _take_out()
             _put_in(self._backends or {})
@@ -169,11 +161,11 @@ class World:
         self._carried_out += 1
         if self._carried_out % _FORGET_EVERY == 0:
             # moto notes every object that it makes, for a page that shows them all.
-            _module("moto.core.model_instances").reset_model_data()
+            module("moto.core.model_instances").reset_model_data()
         handler = _handler(entry.service, entry.wire.path)
         request = self._request(entry)
-        http_exception = _module("werkzeug.exceptions").HTTPException
-        with _still().at(entry.at, entry.seed):
+        http_exception = module("werkzeug.exceptions").HTTPException
+        with still().at(entry.at, entry.seed):
             try:
                 status, headers, body = handler(request, request.raw_url, request.headers)
             except http_exception as error:
@@ -189,13 +181,9 @@ class World:
         host = f"{entry.service}.{self._settings.region}.amazonaws.com"
         url = f"https://{host}{wire.path}" + (f"?{wire.query}" if wire.query else "")
         headers = {**dict(wire.headers), "x-moto-account-id": self._settings.account_id}
-        return _module("moto.core.request").Request.from_primitives(
+        return module("moto.core.request").Request.from_primitives(
             wire.method, url, headers, wire.body
         )
-
-
-def _module(name: str) -> Any:
-    return import_module(name)
 
 
 def _handler(service: str, path: str) -> Callable[..., Any]:
@@ -212,16 +200,16 @@ def _handler(service: str, path: str) -> Callable[..., Any]:
 
 @cache
 def _paths(service: str) -> tuple[tuple[re.Pattern[str], Callable[..., Any]], ...]:
-    _still()  # before a module of moto's takes what is adapted there
-    paths = _module(f"moto.{service}.urls").url_paths
+    still()  # before a module of moto's takes what is adapted there
+    paths = module(f"moto.{service}.urls").url_paths
     return tuple((re.compile(path.format("")), handler) for path, handler in paths.items())
 
 
 def _take_out() -> dict[Any, dict[str, Any]]:
     """Empty moto's dictionaries; what was in them, by dictionary."""
-    _still()
+    still()
     found = {}
-    for backends in _module("moto.core.base_backend").BackendDict._instances:
+    for backends in module("moto.core.base_backend").BackendDict._instances:
         found[backends] = dict(backends)
         backends.clear()
     return found
