@@ -47,6 +47,17 @@ def test_any_other_image_is_refused(uri: str) -> None:
     assert caught.value.next_step
 
 
+@pytest.mark.parametrize(
+    "uri",
+    ["127.0.0.1:4000/team/app:v1", "000000000000.dkr.ecr.us-east-1.amazonaws.com/team/app:v1"],
+)
+def test_an_image_of_the_registry_takes_an_engine(uri: str) -> None:
+    with pytest.raises(RuntimeUnavailable, match="takes a container engine"):
+        find_image(uri, Settings())
+    mapped = Settings(images=(ImageMapping("*/team/app:*", "mine:1", "processing"),))
+    assert find_image(uri, mapped).search_path
+
+
 def test_a_mapping_without_a_folder_gives_no_stand_in() -> None:
     settings = Settings(images=(ImageMapping("mine:*", "mine:local"),))
     with pytest.raises(RuntimeUnavailable, match="mine:1"):
