@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from mlops.execution.step_run import Parts
     from mlops.gateway.address import GatewayAddress
     from mlops.gateway.client import GatewayClient
-    from mlops.gateway.server import Gateway
-    from mlops.ports import ContainerRuntime, JsonObject, RegistryImage
+    from mlops.gateway.server import Gateway, Listeners
+    from mlops.gateway.wire import WsgiApp
+    from mlops.ports import Clock, ContainerRuntime, JsonObject, RegistryImage
     from mlops.runtimes.findings import Finding
     from mlops.runtimes.standing import Judge
 
@@ -84,7 +85,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     bus = EventBus(records, settings, clock, lambda: deliveries(functions, queues))
     state = watched(records, bus)
     objects = FileObjectStore(settings.store / "objects")
-    listeners = Listeners(settings.gateway_port, jobs.gateway_host)
+    listeners = Listeners(settings.gateway_port, jobs.gateway_host, settings.gateway_host)
     hosting = EndpointManager(
         objects,
         state,
@@ -129,6 +130,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         runtime=jobs.name,
         started_at=clock.now(),
         leaving=leaving,
+        admit=_admission(settings, listeners, clock),
         closing=[
             Closing("endpoints", hosting.close),
             Closing("functions", functions.close),
@@ -205,6 +207,37 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         )
     )
     return gateway
+
+
+def _admission(
+    settings: Settings, listeners: Listeners, clock: Clock
+) -> Callable[[WsgiApp], WsgiApp] | None:
+    """What stands before a gateway that listens beyond this machine; nothing before another."""
+    if listeners.host is None:
+        return None
+    from mlops.gateway.credentials import gateway_keys
+    from mlops.gateway.guard import Guard
+
+    keys = gateway_keys(settings.store)
+    return lambda app: Guard(app, keys, listeners.bridge, clock.now)
+
+
+def exports_beyond(settings: Settings, url: str) -> Mapping[str, str]:
+    """The variables of a client on another machine, for the gateway that answers at `url` here."""
+    from urllib.parse import urlsplit
+
+    from mlops.gateway.credentials import gateway_keys
+    from mlops.listening import EVERYWHERE, own_address
+
+    keys = gateway_keys(settings.store)
+    host = settings.gateway_host
+    reached = own_address() if host in (None, EVERYWHERE) else host
+    return {
+        "AWS_ENDPOINT_URL": f"http://{reached}:{urlsplit(url).port}",
+        "AWS_DEFAULT_REGION": settings.region,
+        "AWS_ACCESS_KEY_ID": keys.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
+    }
 
 
 def start_gateway(settings: Settings) -> GatewayAddress:

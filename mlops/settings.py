@@ -79,6 +79,9 @@ class Settings:
     """The tag of the project's own images in a definition's image URIs."""
     gateway_port: int = 0
     """A fixed port for the gateway; 0 takes a free one."""
+    gateway_host: str | None = None
+    """An address to listen on beyond this machine, `0.0.0.0` for all of them: who comes that way
+    has to sign with the gateway's own key (docs/security.md). None, or `127.0.0.1`: nowhere."""
     gateway_idle_seconds: float = 900.0
     """The gateway leaves after so long without a request, with nothing running."""
     cache_mode: str = "service"
@@ -197,6 +200,11 @@ def _convert(name: str, value: Any, hint: Any, where: str | None) -> Any:
     )
 
 
+def _is_address(host: str) -> bool:
+    parts = host.split(".")
+    return len(parts) == 4 and all(part.isdecimal() and int(part) < 256 for part in parts)
+
+
 def _checked(settings: Settings, base: Path) -> Settings:
     if not re.fullmatch(r"\d{12}", settings.account_id):
         raise SettingsError(
@@ -207,6 +215,11 @@ def _checked(settings: Settings, base: Path) -> Settings:
         raise SettingsError(
             f"The setting runtime is {settings.runtime!r}",
             next_step="choose auto, docker or process",
+        )
+    if settings.gateway_host is not None and not _is_address(settings.gateway_host):
+        raise SettingsError(
+            f"The setting gateway_host is {settings.gateway_host!r}",
+            next_step="give one of this machine's IPv4 addresses, or 0.0.0.0 for all of them",
         )
     if settings.cache_mode not in CACHE_MODES:
         raise SettingsError(

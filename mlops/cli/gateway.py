@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mlops.cli.options import json_flag, load_settings, print_json, store_option
+from mlops.listening import LOOPBACK
 
 _RUNNING = ("executions", "jobs")
 """What the gateway's health names of it; endpoints and functions have commands of their own."""
@@ -16,16 +17,30 @@ _RUNNING = ("executions", "jobs")
 @store_option
 @click.option("--runtime", type=click.Choice(["auto", "docker", "process"]))
 @click.option("--port", "gateway_port", type=click.IntRange(0, 65535), help="A fixed port.")
-def up(store: Path | None, runtime: str | None, gateway_port: int | None) -> None:
+@click.option(
+    "--host",
+    "gateway_host",
+    help="Listen beyond this machine, too: on this IPv4 address, or on all (0.0.0.0). "
+    "Whoever comes that way has to sign with the gateway's own key.",
+)
+def up(
+    store: Path | None, runtime: str | None, gateway_port: int | None, gateway_host: str | None
+) -> None:
     """Start the gateway, or find it, and say where it answers."""
     from mlops import app
 
-    settings = load_settings(store=store, runtime=runtime, gateway_port=gateway_port)
+    settings = load_settings(
+        store=store, runtime=runtime, gateway_port=gateway_port, gateway_host=gateway_host
+    )
     address = app.start_gateway(settings)
     click.echo(f"gateway {address.url} · pid {address.pid} · store {settings.store}")
     click.echo(f"export AWS_ENDPOINT_URL={address.url}")
     click.echo(f"export AWS_DEFAULT_REGION={settings.region}")
     click.echo("export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local")
+    if settings.gateway_host not in (None, LOOPBACK):
+        click.echo("# on other machines, over a network that you trust (docs/security.md):")
+        for name, value in app.exports_beyond(settings, address.url).items():
+            click.echo(f"export {name}={value}")
 
 
 @click.command()

@@ -27,6 +27,10 @@ from mlops.settings import ImageMapping, Settings
 
 Tell = Callable[[JsonObject], None]
 
+_SWITCH_SECONDS = 0.0005
+"""Whoever holds the state's lock lets go of the interpreter in SQLite and waits to get it back: with
+many requests at once and the usual 5 ms, everybody else waits for that."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
@@ -67,6 +71,7 @@ def run(settings: Settings, tell: Tell) -> None:
 
 
 def _serve(gateway: Gateway, settings: Settings, lock: FileLock, tell: Tell) -> None:
+    sys.setswitchinterval(_SWITCH_SECONDS)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: gateway.leave())
     address = address_of(gateway, settings)
@@ -99,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--account-id", dest="account_id")
     parser.add_argument("--runtime", choices=["auto", "docker", "process"])
     parser.add_argument("--port", dest="gateway_port", type=int, help="0 for any free one")
+    parser.add_argument("--host", dest="gateway_host", help="listen beyond this machine, too")
     parser.add_argument("--idle-seconds", dest="gateway_idle_seconds", type=float)
     parser.add_argument("--started-by-command", type=int, help=argparse.SUPPRESS)
     return parser

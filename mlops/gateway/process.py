@@ -34,6 +34,7 @@ from mlops.gateway.address import (
 )
 from mlops.gateway.client import GatewayClient
 from mlops.gateway.wire import error_from
+from mlops.listening import LOOPBACK
 from mlops.ports import JsonObject
 from mlops.settings import Settings
 
@@ -111,6 +112,12 @@ def _difference(health: JsonObject, settings: Settings) -> str | None:
         return f"runs jobs with the {health['runtime']} runtime, {settings.runtime} is asked for"
     if health["settings"] != settings_digest(settings):
         return "has other settings (region, account, role or images)"
+    if settings.gateway_host is not None:
+        asked = None if settings.gateway_host == LOOPBACK else settings.gateway_host
+        if asked != health.get("host"):
+            return (
+                f"listens on {health.get('host') or LOOPBACK}, {settings.gateway_host} is asked for"
+            )
     port = int(health["url"].rpartition(":")[2])
     if settings.gateway_port not in (0, port):
         return f"has port {port}, {settings.gateway_port} is asked for"

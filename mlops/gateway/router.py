@@ -2,10 +2,10 @@
 
 By the target header, then by the credential scope of its signature, then by the paths that only
 one service has, else it is S3's: S3 is asked without a signature, too, and its path is the bucket.
-Signatures themselves are not checked:
-nothing but this machine's own processes reaches the gateway. One of those is the browser, which
-carries out what any web page says, so requests that a page can have sent are refused: whoever may
-start a pipeline may run programs.
+Signatures themselves are not checked here: this machine's own processes need none that is right,
+and `guard` has checked everybody else's. One of those processes is the browser, which carries out
+what any web page says, so requests that a page can have sent are refused: whoever may start a
+pipeline may run programs. No page can sign.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ _PATHS = (
     (re.compile(r"/2015-03-31/functions(/|$)"), "lambda"),
 )
 """Paths of which curl and the like need no signature: no bucket is called so and posted to."""
+
+VERIFIED = "mlops.verified"
+"""The environ key of a request whose signature `guard` has verified."""
 
 REGISTRY = "registry"
 """The face of what container engines ask; AWS has no signing name for it."""
@@ -86,7 +89,7 @@ class Router:
         self._others = others
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        if is_from_a_web_page(environ):
+        if VERIFIED not in environ and is_from_a_web_page(environ):
             return _FORBIDDEN.send(start_response)
         if environ["PATH_INFO"].startswith(INTERNAL_PREFIX):
             return self._internal(environ, start_response)

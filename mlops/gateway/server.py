@@ -21,7 +21,7 @@ from mlops.aws_model import load_service
 from mlops.errors import GatewayUnavailable, PortInUse
 from mlops.gateway.s3.headers import RawHeadersGateway
 from mlops.gateway.wire import Environ, StartResponse, WsgiApp
-from mlops.listening import LOOPBACK, is_own_address
+from mlops.listening import EVERYWHERE, LOOPBACK, is_own_address
 from mlops.ports import JsonObject
 
 _FIRST_THREADS = 4
@@ -60,13 +60,17 @@ class Listeners:
     """One port on the loopback address, and on `job_host` where that is another of this host's.
 
     Jobs in containers reach the gateway under `job_host`: the Docker bridge's address. Nothing
-    listens on any other address.
+    listens on any other address, unless somebody asks for it by `host`.
     """
 
-    def __init__(self, port: int, job_host: str) -> None:
+    def __init__(self, port: int, job_host: str, host: str | None = None) -> None:
         self._job_host = job_host
-        hosts = [LOOPBACK, *([job_host] if is_own_address(job_host) else [])]
-        self._sockets = _bind(hosts, port)
+        self.bridge = job_host if is_own_address(job_host) else None
+        self.host = None if host in (LOOPBACK, self.bridge) else host
+        """Where it listens beyond this machine and its containers; None: nowhere."""
+        near = [LOOPBACK, *filter(None, [self.bridge])]
+        far = [self.host] if self.host else []
+        self._sockets = _bind(far if self.host == EVERYWHERE else near + far, port)
         self.port: int = self._sockets[0].getsockname()[1]
         self._servers: list[_Server] = []
         self._threads = _FIRST_THREADS
@@ -249,7 +253,9 @@ class Gateway:
         leaving: threading.Event,
         closing: Sequence[Closing],
         idle_limit: float,
+        admit: Callable[[WsgiApp], WsgiApp] | None = None,
     ) -> None:
+        """`admit` puts something before the application that decides whom it answers."""
         self.listeners = listeners
         self.runtime = runtime
         self.started_at = started_at
@@ -258,6 +264,7 @@ class Gateway:
         self._leaving = leaving
         self._closing = closing
         self._idle_limit = idle_limit
+        self._admit = admit
         self._activity: Activity | None = None
 
     @property
@@ -269,7 +276,8 @@ class Gateway:
         self._executions.recover()
         for host in self._hosts:
             host.recover()
-        self._activity = Activity(app, self.listeners.make_room)
+        admitted = app if self._admit is None else self._admit(app)
+        self._activity = Activity(admitted, self.listeners.make_room)
         self.listeners.serve(self._activity)
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
 
@@ -355,16 +363,17 @@ def health_document(
     jobs: Sequence[str],
     endpoints: Sequence[str],
     functions: Sequence[str],
+    async_invocations: Mapping[str, int],
 ) -> JsonObject:
     """What ``GET /_mlops/health`` answers: who runs here, and by their names what runs in it.
 
     ``async_invocations``: how many have not ended, by endpoint.
     """
-    async_invocations: Mapping[str, int],
     return {
         "running": True,
         "url": gateway.url,
         "job_url": gateway.listeners.job_url,
+        "host": gateway.listeners.host,
         "pid": os.getpid(),
         "version": version,
         "settings": settings_digest,
@@ -375,5 +384,5 @@ def health_document(
         "jobs": list(jobs),
         "endpoints": list(endpoints),
         "functions": list(functions),
-    }
         "async_invocations": dict(async_invocations),
+    }

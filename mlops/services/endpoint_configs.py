@@ -167,7 +167,7 @@ def _check_async(request: JsonObject) -> None:
         output.get("NotificationConfig") or {},
         dict.fromkeys(
             ("SuccessTopic", "ErrorTopic", "IncludeInferenceResponseIn"),
-            "there is no SNS here; look for the objects at OutputLocation and FailureLocation",
+            "nothing is published to SNS; look for the objects that the answer names",
         ),
     )
     if not output.get("S3OutputPath"):

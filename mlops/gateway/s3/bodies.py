@@ -3,23 +3,36 @@
 ``aws-chunked`` (documentation: "Signature calculations for the authorization header: transferring
 payload in multiple chunks"): each chunk is ``<hex size>[;chunk-signature=…]``, CR LF, the bytes,
 CR LF; a chunk of size 0 ends them; then trailers, one on a line, and an empty line. Signatures
-are read and not checked: nobody here has a secret.
+are checked where somebody has put a ChunkChecks into the environ (``gateway.guard``); else they are
+read and nothing more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from mlops.errors import ServiceError
 
-READ_BYTES = 1 << 20
+READ_BYTES = 1 << 18
 _MAX_LINE_BYTES = 8192
 _MAX_TRAILERS = 20
 
+CHUNK_SIGNATURES = "mlops.chunk_signatures"
+"""The environ key of a ChunkChecks."""
+
+
+class ChunkChecks(Protocol):
+    """Raises a ServiceError where a chunk is not what was signed (``gateway.signatures``)."""
+
+    def begin(self, extension: str) -> None: ...
+    def update(self, data: bytes) -> None: ...
+    def end(self) -> None: ...
+    def end_trailers(self, trailers: Mapping[str, str]) -> None: ...
+
 
 class RequestBody:
-    """Iterates over the content, decoded, in pieces of at most 1 MiB. Once only.
+    """Iterates over the content, decoded, in pieces of at most 256 KiB. Once only.
 
     A body that is shorter than announced raises IncompleteBody at its end: whoever writes the
     pieces somewhere must not keep them then. `trailers` is filled when the last piece is read.
@@ -28,6 +41,7 @@ class RequestBody:
     def __init__(self, environ: Mapping[str, Any], headers: Mapping[str, str]) -> None:
         self._input = environ["wsgi.input"]
         self._headers = headers
+        self._checks: ChunkChecks | None = environ.get(CHUNK_SIGNATURES)
         self._buffer = b""
         self._ended = False
         self.trailers: dict[str, str] = {}
@@ -59,22 +73,39 @@ class RequestBody:
         total = 0
         while size := self._chunk_size():
             total += size
-            yield from self._exactly(size)
+            for data in self._exactly(size):
+                if self._checks is not None:
+                    self._checks.update(data)
+                yield data
             if self._line():
                 raise _incomplete()
+            if self._checks is not None:
+                self._checks.end()
         self._read_trailers()
+        self._check_end()
         announced = self._headers.get("x-amz-decoded-content-length")
         if announced is not None and _whole_number(announced) != total:
             raise _incomplete()
 
+    def _check_end(self) -> None:
+        """Check the signatures of the last chunk, which is empty, and of the trailers."""
+        if self._checks is None:
+            return
+        self._checks.end()
+        if self.trailers or self._headers["x-amz-content-sha256"].endswith("-TRAILER"):
+            self._checks.end_trailers(self.trailers)
+
     def _chunk_size(self) -> int:
-        text = self._line().split(b";", 1)[0].strip()
+        text, _, extension = self._line().partition(b";")
+        text = text.strip()
         try:
             size = int(text, 16)
         except ValueError as error:
             raise _incomplete() from error
         if size < 0 or len(text) > 16:
             raise _incomplete()
+        if self._checks is not None:
+            self._checks.begin(extension.decode("latin-1"))
         return size
 
     def _read_trailers(self) -> None:

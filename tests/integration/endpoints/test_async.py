@@ -151,7 +151,7 @@ TOPIC = "arn:aws:sns:us-east-1:000000000000:t"
                     "OutputConfig": {**OUTPUT, "NotificationConfig": {"ErrorTopic": TOPIC}}
                 }
             },
-            "ErrorTopic is not supported by the local gateway: there is no SNS here",
+            "ErrorTopic is not supported by the local gateway: nothing is published to SNS",
         ),
         (
             {
