@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlops.gateway.client import GatewayClient
     from mlops.gateway.server import Gateway, Listeners
     from mlops.gateway.wire import WsgiApp
-    from mlops.ports import Clock, ContainerRuntime, JsonObject, RegistryImage
+    from mlops.ports import Clock, ContainerRuntime, ImageSource, JsonObject, RegistryImage
     from mlops.runtimes.findings import Finding
     from mlops.runtimes.standing import Judge
 
@@ -162,6 +162,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
             async_invocations=hosting.queued(),
         ),
         shut_down=gateway.shut_down,
+        image=pulled,
         reset=Resetter(
             settings,
             state,
@@ -320,7 +321,13 @@ def image_judge(settings: Settings) -> Judge:
     """What says of an image URI how it stands on this machine."""
     from mlops.runtimes.standing import judge_images
 
-    return judge_images(settings)
+    def registry() -> ImageSource | None:
+        from mlops.gateway.client import GatewayClient
+
+        health = gateway_health(settings)
+        return None if health is None else GatewayClient(health["url"]).registry_image
+
+    return judge_images(settings, registry)
 
 
 @contextmanager
@@ -336,10 +343,11 @@ def job_parts(settings: Settings, gateway_url: str) -> Iterator[Parts]:
     from mlops.execution.outputs import SYNC_SECONDS
     from mlops.execution.step_run import NoCache, NoRegistry, Parts
     from mlops.execution.stopping import StopSignal
+    from mlops.gateway.client import GatewayClient
     from mlops.runtimes.choice import choose_runtime
     from mlops.stores.objects import FileObjectStore
 
-    runtime = choose_runtime(settings)
+    runtime = choose_runtime(settings, images=GatewayClient(gateway_url).registry_image)
     objects = FileObjectStore(settings.store / "objects")
     try:
         yield Parts(

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from mlops.errors import GatewayUnavailable, MlopsError, ServiceError
 from mlops.gateway.wire import error_from
-from mlops.ports import JsonObject
+from mlops.ports import JsonObject, RegistryImage
 
 _SECONDS = 60.0
 
@@ -122,6 +122,11 @@ class GatewayClient:
         }
         steps: list[JsonObject] = self._internal("POST", "/_mlops/plan", request)
         return steps
+
+    def registry_image(self, uri: str) -> RegistryImage | None:
+        """What an image URI means in the gateway's registry (`ports.ImageSource`)."""
+        answer = self._internal("GET", f"/_mlops/image?{urlencode({'uri': uri})}")
+        return None if answer is None else RegistryImage(**answer)
 
     def follow(
         self,

@@ -9,6 +9,7 @@
     POST /_mlops/executions/{id}/follow       {"events", "logs", "wait"}: what is new
     POST /_mlops/plan                         {"pipeline", "definition", "parameters",
                                               "cache_mode"}: what an execution would do
+    GET  /_mlops/image?uri=                   what an image URI means in the gateway's registry
     GET  /_mlops/endpoints/{name}             its servers, and the statistics of its invocations
 
 An error is a document (``wire.error_document``) with a status of its own.
@@ -36,7 +37,7 @@ from mlops.gateway.wire import (
     read_body,
 )
 from mlops.json_text import parse_json
-from mlops.ports import Clock, ExecutionRecord, JsonObject, StateStore
+from mlops.ports import Clock, ExecutionRecord, ImageSource, JsonObject, StateStore
 
 _ENDPOINT = re.compile(r"/_mlops/endpoints/(?P<name>[^/]+)")
 _EXECUTION = re.compile(r"/_mlops/executions/(?P<id>[^/]+)(?P<follow>/follow)?")
@@ -60,6 +61,7 @@ class InternalApi:
         health: Callable[[], JsonObject],
         shut_down: Callable[[bool], bool],
         reset: Callable[[str], JsonObject],
+        image: ImageSource,
     ) -> None:
         self._state = state
         self._details = details
@@ -70,6 +72,7 @@ class InternalApi:
         self._health = health
         self._shut_down = shut_down
         self._reset = reset
+        self._image = image
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         return self._answer(environ).send(start_response)
@@ -98,6 +101,10 @@ class InternalApi:
             return json_response(self._reset(str(_document(environ).get("store", ""))))
         if (method, path) == ("GET", "/_mlops/executions"):
             return json_response(self._list(parse_qs(environ.get("QUERY_STRING", ""))))
+        if (method, path) == ("GET", "/_mlops/image"):
+            (uri,) = parse_qs(environ.get("QUERY_STRING", "")).get("uri", [""])[:1]
+            found = self._image(uri)
+            return json_response(None if found is None else asdict(found))
         if (method, path) == ("POST", "/_mlops/plan"):
             return json_response(self._plan(_document(environ)))
         match = _ENDPOINT.fullmatch(path)

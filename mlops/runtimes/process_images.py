@@ -63,7 +63,7 @@ def find_image(uri: str, settings: Settings) -> ProcessImage:
         )
     if any(fnmatchcase(uri, pattern) for pattern in PYTHON_IMAGES):
         return ProcessImage((environment,))
-    if _is_of_registry(uri, settings):
+    if may_be_registered(uri, settings):
         raise RuntimeUnavailable(
             f"The image {uri} is one of a registry, which takes a container engine to run",
             where="the process runtime runs programs of this machine and no images",
@@ -78,7 +78,7 @@ def find_image(uri: str, settings: Settings) -> ProcessImage:
     )
 
 
-def _is_of_registry(uri: str, settings: Settings) -> bool:
+def may_be_registered(uri: str, settings: Settings) -> bool:
     """Whether the gateway's own registry may have it, in its local form or the cloud's."""
     named = parse_image_uri(uri)
     return named is not None and (

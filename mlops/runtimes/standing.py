@@ -7,14 +7,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mlops.errors import MlopsError, RuntimeUnavailable
-from mlops.runtimes.process_images import find_image
+from mlops.errors import ImageUnavailable, MlopsError, RuntimeUnavailable
+from mlops.ports import ImageSource
+from mlops.runtimes.process_images import find_image, may_be_registered
 from mlops.settings import Settings
 
 
 class Standing(StrEnum):
     PRESENT = "present"
     """The engine has it."""
+    REGISTRY = "in the registry"
+    """The gateway's own registry has it: the engine gets it from there when a job asks."""
     TO_BUILD = "to build"
     """It is not there, and a folder of `containers/` defines it."""
     MISSING = "missing"
@@ -22,7 +25,7 @@ class Standing(StrEnum):
     ENVIRONMENT = "environment"
     """The project's own environment stands for it, in processes."""
     UNKNOWN = "unknown"
-    """No runtime answers."""
+    """Nobody answers who could tell: no runtime, or no gateway for its registry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,13 @@ class ImageStanding:
 Judge = Callable[[str], ImageStanding]
 
 
-def judge_images(settings: Settings) -> Judge:
-    """What says of an image URI how it stands, by the runtime that the settings choose."""
+def judge_images(
+    settings: Settings, registry: Callable[[], ImageSource | None] = lambda: None
+) -> Judge:
+    """What says of an image URI how it stands, by the runtime that the settings choose.
+
+    `registry` is asked for the gateway's own; it answers None where no gateway runs.
+    """
     if settings.runtime == "process":
         return lambda uri: _in_processes(uri, settings)
     from mlops.runtimes.docker_engine import find_engine
@@ -57,12 +65,24 @@ def judge_images(settings: Settings) -> Judge:
         from docker.errors import APIError
 
         mapping, local = settings.image_for(uri), _local(uri, settings)
+        hint = f"docker pull {local}, or map {uri} by an [[images]] entry in mlops.toml"
+        if mapping is None and may_be_registered(uri, settings):
+            images = registry()
+            try:
+                found = None if images is None else images(uri)
+            except ImageUnavailable as error:
+                hint = error.next_step or hint
+            else:
+                if found is not None:
+                    return ImageStanding(uri, found.reference, Standing.REGISTRY)
         with suppress(APIError):
             engine.client.inspect_image(local)
             return ImageStanding(uri, local, Standing.PRESENT)
         if mapping is not None and mapping.folder is not None:
             return ImageStanding(uri, local, Standing.TO_BUILD, "`mlops images build` builds it")
-        hint = f"docker pull {local}, or map {uri} by an [[images]] entry in mlops.toml"
+        if mapping is None and may_be_registered(uri, settings) and registry() is None:
+            reason = "no gateway runs to ask for its registry: `mlops up` starts one"
+            return ImageStanding(uri, local, Standing.UNKNOWN, reason)
         return ImageStanding(uri, local, Standing.MISSING, hint)
 
     return in_docker

@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from mlops.app import compose_gateway
+from mlops.errors import ImageUnavailable
 from mlops.gateway.client import GatewayClient
 from mlops.gateway.server import GatewayThread
 from mlops.runtimes.fake import FakeRuntime
@@ -378,6 +379,17 @@ def test_a_list_and_what_refers_to_an_image(site: Site) -> None:
         referrers = site.call("GET", f"/v2/{NAME}/referrers/{digest}{query}")
         assert referrers.headers["Content-Type"] == OCI_INDEX
         assert len(referrers.json()["manifests"]) == count
+
+
+def test_the_command_asks_what_an_image_is(site: Site) -> None:
+    digest = site.push(NAME, "v1", LAYER)
+    client = GatewayClient(site.url)
+    found = client.registry_image(f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/{NAME}:v1")
+    assert found is not None
+    assert found.reference == f"{site.url.partition('//')[2]}/{NAME}@{digest}"
+    assert client.registry_image("python:3.11") is None
+    with pytest.raises(ImageUnavailable, match="has no image v2"):
+        client.registry_image(f"localhost/{NAME}:v2")
 
 
 # --- the next gateway ---

@@ -18,8 +18,10 @@ from botocore.exceptions import WaiterError
 from docker.errors import APIError, NotFound
 
 from mlops.app import compose_gateway
+from mlops.gateway.client import GatewayClient
 from mlops.gateway.server import GatewayThread
 from mlops.runtimes.docker_engine import Engine
+from mlops.runtimes.standing import Standing, judge_images
 from mlops.settings import Settings
 
 pytestmark = pytest.mark.docker
@@ -152,6 +154,16 @@ def test_jobs_run_on_what_was_pushed_last(site: SimpleNamespace, root: bytes) ->
     assert {name: said(site, name) for name in images} == {
         name: expected for name, (_, expected) in images.items()
     }
+
+
+def test_how_an_image_stands(site: SimpleNamespace, root: bytes) -> None:
+    push(site, root, "standing", "any")
+    settings = Settings(account_id=ACCOUNT, runtime="docker")
+    asked = judge_images(settings, lambda: GatewayClient(site.url).registry_image)
+    assert asked(f"{CLOUD}:standing").state is Standing.REGISTRY
+    missing = asked(f"{CLOUD}:never-pushed")
+    assert (missing.state, "docker push" in missing.reason) == (Standing.MISSING, True)
+    assert judge_images(settings)(f"{CLOUD}:standing").state is Standing.UNKNOWN
 
 
 def test_an_image_that_is_not_there(site: SimpleNamespace) -> None:
