@@ -50,6 +50,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     from mlops.gateway.moto.journal import Journal
     from mlops.gateway.moto.world import World
     from mlops.gateway.registry import RegistryFace
+    from mlops.gateway.protocols.query import QueryFace
     from mlops.gateway.resetting import Resetter
     from mlops.gateway.router import REGISTRY, Router
     from mlops.gateway.s3 import S3Face
@@ -69,6 +70,8 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         ServiceRegistry,
         StsService,
     )
+    from mlops.services.cloudformation import NAMESPACE as CLOUDFORMATION_NAMESPACE
+    from mlops.services.cloudformation import StackHost
     from mlops.services.ecr import EcrService, Registry, image_source
     from mlops.services.events import EventBus, EventsService, deliveries, watched
     from mlops.stores.blobs import FileBlobStore
@@ -106,6 +109,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     )
     leaving = threading.Event()
     queues = QueueService(state, settings, clock, listeners.url, leaving)
+    stacks = StackHost(state, settings, clock, lambda: listeners.url, leaving)
     world = World(Journal(settings.store), settings, clock)
     others = MotoFace(world)
     manager = ExecutionManager(
@@ -126,12 +130,13 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     gateway = Gateway(
         listeners=listeners,
         executions=manager,
-        hosts=[hosting, functions],
+        hosts=[hosting, functions, stacks],
         runtime=jobs.name,
         started_at=clock.now(),
         leaving=leaving,
         admit=_admission(settings, listeners, clock),
         closing=[
+            Closing("stacks", stacks.close),
             Closing("endpoints", hosting.close),
             Closing("functions", functions.close),
             Closing("events", bus.close),
@@ -173,6 +178,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
             queues.clear,
             world.clear,
             registry.clear,
+            stacks.clear,
         ).reset,
     )
     gateway.serve(
@@ -192,6 +198,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
             s3=S3Face(objects),
             invocations=InvocationFace(RuntimeService(hosting)),
             faces={
+                "cloudformation": QueryFace(CLOUDFORMATION_NAMESPACE, stacks.handle),
                 "lambda": LambdaFace(LambdaService(functions)),
                 "sqs": SqsFace(queues),
                 "iam": IamFace(world, others, IamService(settings).handle),

@@ -36,6 +36,7 @@ class Resetter:
         clear_queues: Callable[[], None],
         clear_moto: Callable[[], None],
         clear_registry: Callable[[], None],
+        clear_stacks: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._state = state
@@ -46,6 +47,7 @@ class Resetter:
         self._clear_queues = clear_queues
         self._clear_moto = clear_moto
         self._clear_registry = clear_registry
+        self._clear_stacks = clear_stacks
 
     def reset(self, store: str) -> JsonObject:
         """Stop what runs and delete all that there is; `store` is the state folder's whole path.
@@ -55,6 +57,7 @@ class Resetter:
             MlopsError: something of it could not be ended; what was deleted stays deleted.
         """
         self._check(store)
+        self._clear_stacks()
         self._end_executions()
         self._executions.direct_jobs.end_all(WAIT_SECONDS)
         for endpoint in self._endpoints.list():

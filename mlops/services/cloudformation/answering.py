@@ -20,11 +20,16 @@ if TYPE_CHECKING:
     from mlops.services.cloudformation.host import StackHost
     from mlops.services.cloudformation.service import CloudFormationService
 
+LONGEST_LOOK = 5.0
+"""Seconds for which DescribeStacks waits for a stack on its way to rest before it answers:
+botocore's waiters, and the AWS CLI with them, look again after half a minute only."""
+
 
 class StackAnswers:
     def __init__(
         self, host: StackHost, service: CloudFormationService, change_sets: ChangeSetOperations
     ) -> None:
+        self._host = host
         self._book = host.book
         self._service = service
         self._change_sets = change_sets
@@ -52,6 +57,7 @@ class StackAnswers:
     def _describe_stacks(self, request: JsonObject) -> JsonObject:
         name = request.get("StackName")
         if name is not None:
+            self._host.wait(self._service.found(name).id, LONGEST_LOOK)
             return {"Stacks": [describing.stack_described(self._service.found(name))]}
         alive = [stack for stack in self._book.stacks() if not stack.deleted]
         rows, token = page(alive, request)

@@ -40,7 +40,10 @@ _SHORT_FORMS = {"Ref": "Ref", "Condition": "Condition"} | {
         "Transform",
     )
 }
-_PLAIN = {"!", "tag:yaml.org,2002:str"}
+_STANDARD = "tag:yaml.org,2002:"
+_PLAIN = {"!", f"{_STANDARD}str"}
+_COLLECTIONS = {f"{_STANDARD}map", f"{_STANDARD}seq"}
+_SCALARS = {f"{_STANDARD}{name}" for name in ("null", "bool", "int", "float")}
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -131,6 +134,8 @@ def _build(events: Iterator[Any]) -> Any:
 
 
 def _scalar(event: Any, at: str) -> Any:
+    if event.tag in _SCALARS:
+        return _resolved(event.value, event.tag)
     if event.tag is not None and event.tag not in _PLAIN:
         return _tagged(event.tag, event.value, at)
     if event.tag is not None or not event.implicit[0]:
@@ -139,7 +144,7 @@ def _scalar(event: Any, at: str) -> Any:
 
 
 def _tagged(tag: str | None, value: Any, at: str) -> Any:
-    if tag is None or tag.startswith("tag:yaml.org,2002:"):
+    if tag is None or tag in _COLLECTIONS:
         return value
     name = tag.removeprefix("!")
     function = _SHORT_FORMS.get(name)
@@ -153,11 +158,20 @@ def _tagged(tag: str | None, value: Any, at: str) -> Any:
 _resolver = yaml.SafeLoader("")
 
 
-def _resolved(text: str) -> Any:
-    """An untagged plain scalar in YAML 1.1's types; moments stay text."""
-    tag = _resolver.resolve(yaml.ScalarNode, text, (True, False))
-    kind = tag.rpartition(":")[2]
-    node = yaml.ScalarNode(tag, text)
+def _resolved(text: str, said: str | None = None) -> Any:
+    """A plain scalar in YAML 1.1's types, or the one that it is `said` to have; moments are text.
+
+    Raises:
+        BadText: it is not of the type that it is said to have.
+    """
+    tag = said or _resolver.resolve(yaml.ScalarNode, text, (True, False))
+    try:
+        return _constructed(tag.rpartition(":")[2], text, yaml.ScalarNode(tag, text))
+    except (ValueError, KeyError) as error:
+        raise BadText(f"{text!r} is no {tag.rpartition(':')[2]}") from error
+
+
+def _constructed(kind: str, text: str, node: Any) -> Any:
     if kind == "null":
         return None
     if kind == "bool":
