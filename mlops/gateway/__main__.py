@@ -71,7 +71,6 @@ def run(settings: Settings, tell: Tell) -> None:
 
 
 def _serve(gateway: Gateway, settings: Settings, lock: FileLock, tell: Tell) -> None:
-    sys.setswitchinterval(_SWITCH_SECONDS)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: gateway.leave())
     address = address_of(gateway, settings)

@@ -31,7 +31,8 @@ _SPARE_THREADS = 6
 _PORT_ATTEMPTS = 20
 _KEEP_ALIVE_SECONDS = 60
 _STOP_SECONDS = 3
-_BACKLOG = 128
+_BACKLOG = 1024  # the kernel takes no more than net.core.somaxconn
+_CONNECTIONS_KEPT = 1024
 _FAREWELL_SECONDS = 2.0
 _FAREWELL_QUIET_SECONDS = 0.3
 
@@ -134,6 +135,7 @@ class _Server(wsgi.Server):
         )
         # WSGI takes the underscore in a header's name for a hyphen; S3 metadata may have both.
         self.gateway = RawHeadersGateway
+        self.keep_alive_conn_limit = _CONNECTIONS_KEPT
         self._bound = bound
         self.prepare()
 
