@@ -27,10 +27,6 @@ from mlops.settings import ImageMapping, Settings
 
 Tell = Callable[[JsonObject], None]
 
-_SWITCH_SECONDS = 0.0005
-"""Whoever holds the state's lock lets go of the interpreter in SQLite and waits to get it back: with
-many requests at once and the usual 5 ms, everybody else waits for that."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
