@@ -12,6 +12,17 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedMember:
+    """A member that an answered operation is not to have, or with one value only."""
+
+    operations: frozenset[str]
+    member: str
+    value: Any
+    """The one that is taken; None where the member is not taken at all."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class AllowedService:
     """One of moto's services: which of its operations are answered, and why others are not."""
 
@@ -24,6 +35,7 @@ class AllowedService:
     writes: frozenset[str]
     refused: Mapping[str, str]
     """The reasons, by operation."""
+    unless: tuple[RefusedMember, ...]
     scope: str | None
     """The member of a request that names the thing which is written to."""
     ends: str | None
@@ -78,6 +90,12 @@ def _services(document: Mapping[str, Any]) -> Iterator[AllowedService]:
                     for row in table.get("refuse", ())
                     for operation in row["operations"]
                 }
+            ),
+            unless=tuple(
+                RefusedMember(
+                    frozenset(row["operations"]), row["member"], row.get("value"), row["why"]
+                )
+                for row in table.get("unless", ())
             ),
             scope=table.get("scope"),
             ends=table.get("ends"),

@@ -69,9 +69,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is kept: 100,000 requests are done again in about a minute."""
+    """How much is kept: doing one again takes about a millisecond, and the request that waits for
+    all of them comes from a client that waits for a minute."""
 
-    requests: int = 100_000
+    requests: int = 50_000
     megabytes: int = 512
 
 
@@ -127,9 +128,9 @@ class Journal:
         raise ServiceError(
             "LimitExceededException",
             f"The local gateway keeps {count} requests ({megabytes} MB) to the services that moto "
-            f"answers, and no more are taken: they are all done again after each start. Delete "
-            f"tables and streams that are full, or start anew: stop the gateway and delete "
-            f"{self._path.name} in its state folder",
+            f"answers and takes no more: they are all done again after each start. Delete DynamoDB "
+            f"tables and Kinesis streams that are full, or start anew: stop the gateway and delete "
+            f"{self._path}",
         )
 
     def append(self, entry: Entry) -> None:

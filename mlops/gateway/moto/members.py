@@ -11,7 +11,7 @@ from mlops.gateway.moto.journal import Wire
 from mlops.gateway.moto.requests import Asked
 from mlops.json_text import parse_json
 from mlops.ports import JsonObject
-from mlops.services.validation import checked_request
+from mlops.services.validation import checked_request, invalid
 
 
 def checked_members(service: AllowedService, asked: Asked) -> JsonObject:
@@ -24,10 +24,22 @@ def checked_members(service: AllowedService, asked: Asked) -> JsonObject:
         _check_json(asked.wire.body)
     members = _members(service.name, asked.operation, asked.wire)
     try:
-        return checked_request(service.name, asked.operation, members)
+        valid = checked_request(service.name, asked.operation, members)
+        _check_unless(service, asked.operation, valid)
     except ServiceError as error:
         code = error.code if asked.target else "ValidationError"
         raise ServiceError(code, error.what) from error
+    return valid
+
+
+def _check_unless(service: AllowedService, operation: str, request: JsonObject) -> None:
+    for rule in service.unless:
+        if operation in rule.operations and request.get(rule.member, rule.value) != rule.value:
+            taken = "" if rule.value is None else f", only {rule.value!r}"
+            raise invalid(
+                f"{rule.member} is not supported by the local gateway in {service.name} "
+                f"{operation}{taken}: {rule.why}"
+            )
 
 
 def _check_json(body: bytes) -> None:

@@ -47,6 +47,12 @@ def test_every_name_exists(service: AllowedService) -> None:
         assert service.target == model.metadata["targetPrefix"]
     else:
         assert service.target is None
+    for rule in service.unless:
+        assert rule.operations <= service.answered
+        for name in rule.operations:
+            shape = model.operation_model(name).input_shape
+            assert shape is not None
+            assert rule.member in shape.members
     assert service.several | {service.ends or "CreateTable"} <= service.writes | {"CreateTable"}
 
 
