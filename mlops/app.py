@@ -49,8 +49,8 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     from mlops.gateway.moto.iam import IamFace
     from mlops.gateway.moto.journal import Journal
     from mlops.gateway.moto.world import World
-    from mlops.gateway.registry import RegistryFace
     from mlops.gateway.protocols.query import QueryFace
+    from mlops.gateway.registry import RegistryFace
     from mlops.gateway.resetting import Resetter
     from mlops.gateway.router import REGISTRY, Router
     from mlops.gateway.s3 import S3Face
@@ -95,10 +95,12 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         jobs,
         clock,
         settings,
-        lambda: listeners.job_url,
+        lambda: listeners.signing_url,
         lambda name: choose_runtime(replace(settings, runtime=name), images=pulled),
     )
-    functions = FunctionManager(objects, state, jobs, clock, settings, lambda: listeners.job_url)
+    functions = FunctionManager(
+        objects, state, jobs, clock, settings, lambda: listeners.signing_url
+    )
     registry = Registry(
         state,
         FileBlobStore(settings.store / "registry"),
@@ -119,12 +121,12 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         ServiceRegistry(state, settings, clock),
         clock,
         settings,
-        lambda: listeners.job_url,
+        lambda: listeners.signing_url,
         endpoints=ServiceEndpointHost(state, hosting, settings, clock),
         functions=functions,
         queues=queues,
         models=ServiceModelServers(
-            state, objects, jobs, clock, settings, lambda: listeners.job_url
+            state, objects, jobs, clock, settings, lambda: listeners.signing_url
         ),
     )
     gateway = Gateway(
@@ -194,7 +196,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
                 clock,
                 manager.callbacks,
             ),
-            sts=StsService(settings, clock),
+            sts=StsService(settings, clock, listeners.job_key),
             s3=S3Face(objects),
             invocations=InvocationFace(RuntimeService(hosting)),
             faces={
@@ -220,14 +222,19 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
 def _admission(
     settings: Settings, listeners: Listeners, clock: Clock
 ) -> Callable[[WsgiApp], WsgiApp] | None:
-    """What stands before a gateway that listens beyond this machine; nothing before another."""
+    """What stands before a gateway that listens beyond this machine; nothing before another.
+
+    From then on jobs sign with a key of their own: some are in networks beside the bridge.
+    """
     if listeners.host is None:
         return None
-    from mlops.gateway.credentials import gateway_keys
+    from mlops.gateway.credentials import gateway_keys, job_keys
     from mlops.gateway.guard import Guard
 
     keys = gateway_keys(settings.store)
-    return lambda app: Guard(app, keys, listeners.bridge, clock.now)
+    jobs = job_keys(keys)
+    listeners.entrust(jobs.access_key_id, jobs.secret_access_key)
+    return lambda app: Guard(app, (keys, jobs), listeners.bridge, clock.now)
 
 
 def exports_beyond(settings: Settings, url: str) -> Mapping[str, str]:

@@ -1,11 +1,14 @@
 """The access key of a state folder, for a gateway that listens beyond this machine.
 
 It is made once and stays: clients elsewhere keep it. Whoever may read the state folder as its owner
-may read it; nothing but `mlops up` and this file ever says the secret.
+may read it; nothing but `mlops up` and this file ever says the secret. Jobs, servers and functions
+have another one that follows from it, and so has who assumes a role.
 """
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import os
 import secrets
@@ -44,6 +47,17 @@ def gateway_keys(store: Path) -> KeyPair:
             where=str(file),
             next_step="delete the file: the next gateway makes others",
         ) from None
+
+
+def job_keys(keys: KeyPair) -> KeyPair:
+    """The key of this machine's own containers: the same for every gateway of the state folder."""
+
+    def derived(purpose: bytes) -> bytes:
+        return hmac.digest(keys.secret_access_key.encode(), purpose, "sha256")
+
+    number = base64.b32encode(derived(b"the jobs' key"))[:12].decode()
+    secret = base64.urlsafe_b64encode(derived(b"the jobs' secret")).decode().rstrip("=")
+    return KeyPair(f"MLOPSJOB{number}", secret)
 
 
 def _make(file: Path) -> KeyPair:

@@ -9,7 +9,7 @@ It is imported only by a gateway that has such a listener.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
@@ -87,15 +87,20 @@ class Guard:
     """A WSGI application before another one.
 
     Args:
+        keys: each of them will do.
         bridge: the address under which containers reach this machine, if it is one of its own.
         now: the time.
     """
 
     def __init__(
-        self, app: WsgiApp, keys: KeyPair, bridge: str | None, now: Callable[[], datetime]
+        self,
+        app: WsgiApp,
+        keys: Sequence[KeyPair],
+        bridge: str | None,
+        now: Callable[[], datetime],
     ) -> None:
         self._app = app
-        self._keys = keys
+        self._keys = {pair.access_key_id: pair for pair in keys}
         self._bridge = bridge
         self._now = now
 
@@ -116,27 +121,31 @@ class Guard:
         """Verify a request, and see to it that what is read of its body is verified, too."""
         request = _request(environ)
         signature = read_signature(request)
-        check_claims(signature, request, self._keys, self._now())
+        keys = self._keys.get(signature.access_key_id)
+        if keys is None:
+            raise Refused(Fault.UNKNOWN_KEY, "The access key id is not one of this gateway's.")
+        check_claims(signature, request, self._now())
         payload = declared_payload(signature, request)
         if signature.service == "s3" and payload is not None:
-            verify(signature, request, self._keys, payload)
-            self._watch_body(environ, signature, payload)
+            verify(signature, request, keys, payload)
+            _watch_body(environ, signature, keys, payload)
             return
         if payload in (STREAMING, STREAMING_TRAILER, STREAMING_UNSIGNED_TRAILER):
             raise Refused(Fault.INCOMPLETE, f"Only S3 takes a body of the kind {payload}.")
         if payload == UNSIGNED_PAYLOAD:
-            verify(signature, request, self._keys, payload)
+            verify(signature, request, keys, payload)
             return
         computed = _read_whole(environ)
         if payload is not None and payload != computed:
             raise mismatch()
-        verify(signature, request, self._keys, computed)
+        verify(signature, request, keys, computed)
 
-    def _watch_body(self, environ: Environ, signature: Signature, payload: str) -> None:
-        if payload in (STREAMING, STREAMING_TRAILER):
-            environ[CHUNK_SIGNATURES] = ChunkSignatures(signature, self._keys, _chunk_mismatch)
-        elif payload not in (UNSIGNED_PAYLOAD, STREAMING_UNSIGNED_TRAILER):
-            environ["wsgi.input"] = _HashedInput(environ, payload)
+
+def _watch_body(environ: Environ, signature: Signature, keys: KeyPair, payload: str) -> None:
+    if payload in (STREAMING, STREAMING_TRAILER):
+        environ[CHUNK_SIGNATURES] = ChunkSignatures(signature, keys, _chunk_mismatch)
+    elif payload not in (UNSIGNED_PAYLOAD, STREAMING_UNSIGNED_TRAILER):
+        environ["wsgi.input"] = _HashedInput(environ, payload)
 
 
 def _chunk_mismatch() -> ServiceError:

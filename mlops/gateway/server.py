@@ -69,6 +69,7 @@ class Listeners:
         self.bridge = job_host if is_own_address(job_host) else None
         self.host = None if host in (LOOPBACK, self.bridge) else host
         """Where it listens beyond this machine and its containers; None: nowhere."""
+        self.job_key: tuple[str, str] | None = None
         near = [LOOPBACK, *filter(None, [self.bridge])]
         far = [self.host] if self.host else []
         self._sockets = _bind(far if self.host == EVERYWHERE else near + far, port)
@@ -85,6 +86,18 @@ class Listeners:
     def job_url(self) -> str:
         """The gateway as jobs reach it."""
         return f"http://{self._job_host}:{self.port}"
+
+    @property
+    def signing_url(self) -> str:
+        """The same, with the key that jobs sign with where one was given (`entrust`): a secret."""
+        if self.job_key is None:
+            return self.job_url
+        user, password = self.job_key
+        return f"http://{user}:{password}@{self._job_host}:{self.port}"
+
+    def entrust(self, access_key_id: str, secret_access_key: str) -> None:
+        """Have jobs sign with a key; both parts are letters, digits, hyphens and underscores."""
+        self.job_key = (access_key_id, secret_access_key)
 
     def serve(self, app: WsgiApp) -> None:
         """Answer from now on, in threads of its own."""

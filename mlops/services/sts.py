@@ -56,12 +56,16 @@ class _QueryService:
 class StsService(_QueryService):
     service = "sts"
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, key: tuple[str, str] | None = None
+    ) -> None:
+        """`key`: what who assumes a role signs with, where any will not do."""
         super().__init__(
             {"GetCallerIdentity": self._get_caller_identity, "AssumeRole": self._assume_role}
         )
         self._settings = settings
         self._clock = clock
+        self._key = key or ("ASIALOCALCREDENTIALS", "local")
 
     def _get_caller_identity(self, _: JsonObject) -> JsonObject:
         account = self._settings.account_id
@@ -83,8 +87,8 @@ class StsService(_QueryService):
         name = role.rpartition("/")[2]
         return {
             "Credentials": {
-                "AccessKeyId": "ASIALOCALCREDENTIALS",
-                "SecretAccessKey": "local",
+                "AccessKeyId": self._key[0],
+                "SecretAccessKey": self._key[1],
                 "SessionToken": "local",
                 "Expiration": self._clock.now() + timedelta(seconds=seconds),
             },

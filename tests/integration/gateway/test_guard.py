@@ -23,14 +23,16 @@ from botocore import auth
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from mlops.app import compose_gateway
+from mlops.app import compose_gateway, exports_beyond
+from mlops.errors import EnvironmentLacks
 from mlops.gateway import guard
-from mlops.gateway.credentials import CREDENTIALS_FILE, gateway_keys
-from mlops.gateway.server import GatewayThread
+from mlops.gateway.credentials import CREDENTIALS_FILE, gateway_keys, job_keys
+from mlops.gateway.server import Gateway, GatewayThread
 from mlops.gateway.signatures import KeyPair
 from mlops.listening import address_towards, is_near
 from mlops.runtimes.fake import FakeRuntime
 from mlops.settings import Settings
+from mlops.surroundings import common_environment, surroundings_at
 
 FAR = "127.0.0.2"
 """Stands for an address beyond: the tests say that nobody is near, wherever he calls from."""
@@ -42,13 +44,19 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(store: Path) -> Iterator[str]:
+def gateway(store: Path) -> Iterator[Gateway]:
     patch = pytest.MonkeyPatch()
     patch.setattr(guard, "is_near", lambda *_: False)
     settings = Settings(store=store, gateway_host=FAR)
-    with GatewayThread(compose_gateway(settings, FakeRuntime())) as address:
-        yield address.replace("127.0.0.1", FAR)
+    made = compose_gateway(settings, FakeRuntime())
+    with GatewayThread(made):
+        yield made
     patch.undo()
+
+
+@pytest.fixture(scope="module")
+def url(gateway: Gateway) -> str:
+    return gateway.url.replace("127.0.0.1", FAR)
 
 
 @pytest.fixture(scope="module")
@@ -130,13 +138,44 @@ class TestWithTheKey:
         with urlopen(s3.generate_presigned_url("get_object", place, ExpiresIn=60)) as answer:
             assert answer.read() == b"by url"
 
+    def test_who_assumes_a_role_signs_with_what_he_is_given(
+        self, client: Callable[..., Any]
+    ) -> None:
+        given = client("sts").assume_role(
+            RoleArn="arn:aws:iam::000000000000:role/r", RoleSessionName="session"
+        )["Credentials"]
+        session = boto3.Session(
+            given["AccessKeyId"],
+            given["SecretAccessKey"],
+            given["SessionToken"],
+            region_name="us-east-1",
+        )
+        other = session.client("sagemaker", endpoint_url=client("sts").meta.endpoint_url)
+        assert other.list_pipelines()["PipelineSummaries"] == []
+
+    def test_jobs_have_a_key_of_their_own(
+        self, client: Callable[..., Any], keys: KeyPair, gateway: Gateway
+    ) -> None:
+        around = surroundings_at(gateway.listeners.signing_url, "10.0.0.1", "us-east-1")
+        environment = common_environment(around)
+        own = job_keys(keys)
+        assert environment["AWS_ENDPOINT_URL"] == f"http://10.0.0.1:{gateway.listeners.port}"
+        assert environment["AWS_ACCESS_KEY_ID"] == own.access_key_id != keys.access_key_id
+        assert keys.secret_access_key not in str(environment)
+        assert own.secret_access_key not in repr(around)
+        key, secret = (
+            environment[f"AWS_{name}"] for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")
+        )
+        assert client("sts", key, secret).get_caller_identity()["Account"] == "000000000000"
+
     def test_the_gateways_own_routes_are_answered_by_a_signed_request(
         self, url: str, keys: KeyPair
     ) -> None:
         answer = send(url, keys, "GET", "/_mlops/health", "mlops")
         health = json.loads(answer.read())
         assert health["host"] == FAR
-        assert keys.secret_access_key not in json.dumps(health)
+        for pair in (keys, job_keys(keys)):
+            assert pair.secret_access_key not in json.dumps(health)
 
 
 class TestWithout:
@@ -395,6 +434,18 @@ def test_programs_of_this_machine_come_and_go_as_ever(
         assert session.client("s3", endpoint_url=url).list_buckets()["Buckets"] == []
 
 
+def test_what_another_machine_exports(tmp_path: Path) -> None:
+    settings = Settings(store=tmp_path, gateway_host="192.0.2.7")
+    made = exports_beyond(settings, "http://127.0.0.1:4566")
+    keys = gateway_keys(tmp_path)
+    assert made == {
+        "AWS_ENDPOINT_URL": "http://192.0.2.7:4566",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": keys.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
+    }
+
+
 def test_the_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
     made = gateway_keys(tmp_path)
     file = tmp_path / CREDENTIALS_FILE
@@ -403,6 +454,10 @@ def test_the_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
     assert gateway_keys(tmp_path) == made
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert gateway_keys(_folder(tmp_path / "other")) != made
+    assert job_keys(made) == job_keys(gateway_keys(tmp_path))
+    file.write_text("{")
+    with pytest.raises(EnvironmentLacks, match="cannot be read"):
+        gateway_keys(tmp_path)
 
 
 def _folder(path: Path) -> Path:
