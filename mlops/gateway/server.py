@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cheroot import wsgi
+from cheroot.server import HTTPConnection
 
 from mlops.aws_model import load_service
 from mlops.errors import GatewayUnavailable, PortInUse
@@ -30,6 +31,7 @@ _MOST_THREADS = 256  # as many invocations as a serverless endpoint may have at 
 _SPARE_THREADS = 6
 _PORT_ATTEMPTS = 20
 _KEEP_ALIVE_SECONDS = 60
+_READ_SECONDS = 20  # for which a client that has begun a request may send nothing more of it
 _STOP_SECONDS = 3
 _BACKLOG = 1024  # the kernel takes no more than net.core.somaxconn
 _CONNECTIONS_KEPT = 1024
@@ -102,7 +104,7 @@ class Listeners:
     def serve(self, app: WsgiApp) -> None:
         """Answer from now on, in threads of its own."""
         for bound in self._sockets:
-            server = _Server(bound, app)
+            server = _Server(bound, app, self.make_room)
             self._servers.append(server)
             threading.Thread(target=server.serve, name="gateway", daemon=True).start()
 
@@ -110,9 +112,9 @@ class Listeners:
         """Start the rest of the threads: 40 ms that the first answer need not wait for."""
         self._grow_to(_THREADS)
 
-    def make_room(self, requests: int) -> None:
-        """See that so many requests at once do not keep others waiting; returns at once."""
-        if self._threads - _SPARE_THREADS < requests and self._threads < _MOST_THREADS:
+    def make_room(self) -> None:
+        """See that the requests there are do not keep others waiting; returns at once."""
+        if self._threads < _MOST_THREADS:
             wanted = min(2 * self._threads, _MOST_THREADS)
             threading.Thread(target=self._grow_to, args=(wanted,), name="growing").start()
 
@@ -134,9 +136,13 @@ class Listeners:
 
 
 class _Server(wsgi.Server):
-    """cheroot's server on a socket that is bound already: all listeners have to have one port."""
+    """cheroot's server on a socket that is bound already: all listeners have to have one port.
 
-    def __init__(self, bound: socket.socket, app: WsgiApp) -> None:
+    A connection gets a thread once its client has sent something. Where few threads are left,
+    because clients are slow or their requests are, `crowded` hears of it.
+    """
+
+    def __init__(self, bound: socket.socket, app: WsgiApp, crowded: Callable[[], None]) -> None:
         super().__init__(
             bound.getsockname(),
             app,
@@ -150,11 +156,22 @@ class _Server(wsgi.Server):
         self.gateway = RawHeadersGateway
         self.keep_alive_conn_limit = _CONNECTIONS_KEPT
         self._bound = bound
+        self._crowded = crowded
         self.prepare()
 
     def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:  # noqa: A002  # cheroot's name
         self.socket = self._bound
         return self._bound
+
+    def process_conn(self, conn: HTTPConnection) -> None:
+        """Called by cheroot for a new connection, and for one on which there is something."""
+        if conn.last_used is None:
+            conn.socket.settimeout(_READ_SECONDS)
+            self.put_conn(conn)  # to those that are waited for
+            return
+        super().process_conn(conn)
+        if self.requests.idle < _SPARE_THREADS:
+            self._crowded()
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         _logger.log(level, "%s", msg, exc_info=traceback)
@@ -212,14 +229,10 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class Activity:
-    """Requests come through here: it knows how long the gateway has had none.
+    """Requests come through here: it knows how long the gateway has had none."""
 
-    `crowded` hears of every request how many there are now.
-    """
-
-    def __init__(self, app: WsgiApp, crowded: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self, app: WsgiApp) -> None:
         self._app = app
-        self._crowded = crowded
         self._lock = threading.Lock()
         self._open = 0
         self._last = time.monotonic()
@@ -227,8 +240,6 @@ class Activity:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         with self._lock:
             self._open += 1
-            requests = self._open
-        self._crowded(requests)
         try:
             return self._app(environ, start_response)
         finally:
@@ -292,7 +303,7 @@ class Gateway:
         for host in self._hosts:
             host.recover()
         admitted = app if self._admit is None else self._admit(app)
-        self._activity = Activity(admitted, self.listeners.make_room)
+        self._activity = Activity(admitted)
         self.listeners.serve(self._activity)
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
 

@@ -221,3 +221,22 @@ def test_a_request_in_progress_is_no_idleness() -> None:
     assert time.monotonic() - begin > 0.5
     asking.join()
     made.stop()
+
+
+def test_clients_that_say_nothing_or_half_of_it_keep_nobody_waiting() -> None:
+    made = gateway(Work())
+    address = ("127.0.0.1", made.listeners.port)
+    half = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5"
+    slow = []
+    try:
+        for number in range(200):
+            slow.append(socket.create_connection(address))
+            if number % 4 == 0:
+                slow[-1].sendall(half)
+        assert [get(*address) for _ in range(10)] == [b"hello"] * 10
+        slow[0].sendall(b"\r\n\r\nhello")
+        assert slow[0].recv(100).startswith(b"HTTP/1.1 200 OK")
+    finally:
+        for client in slow:
+            client.close()
+        made.stop()
