@@ -51,6 +51,10 @@ class Role(ApiType):
             required=("AssumeRolePolicyDocument",),
         )()
 
+    def exists(self, aws: Aws, name: str) -> bool:
+        # The gateway's GetRole finds roles that nobody has made; their policies it does not.
+        return found(lambda: aws.call("iam", "ListRolePolicies", RoleName=name))
+
     def settle(self, aws: Aws, name: str, properties: JsonObject) -> None:
         for arn in properties.get("ManagedPolicyArns") or []:
             aws.call("iam", "AttachRolePolicy", RoleName=name, PolicyArn=arn)

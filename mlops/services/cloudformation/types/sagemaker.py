@@ -262,12 +262,16 @@ class ModelPackageGroup(SageMakerType):
 
 
 class ModelPackage(SageMakerType):
-    """A version of a group. The service gives it its ARN, which is what it is called here."""
+    """A version of a group. The service gives it its ARN, which is what it is called here.
+
+    A version has its group's tags: those of the stack are not given to it.
+    """
 
     type = "AWS::SageMaker::ModelPackage"
     operations = ("CreateModelPackage", "DescribeModelPackage", "DeleteModelPackage")
     member = "ModelPackageName"
     arn = "ModelPackageArn"
+    tagged = False
     not_sent = ("ApprovalDescription",)
     attributes = ("ModelPackageArn", "ModelPackageStatus", "CreationTime")
     described: ClassVar = {
