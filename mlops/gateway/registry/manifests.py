@@ -16,11 +16,19 @@ from mlops.services.ecr.rules import MOST_MANIFEST_BYTES
 
 def send(registry: Registry, request: RegistryRequest) -> Response:
     """``GET`` and ``HEAD``. The media type is the one it was pushed with, whatever is accepted."""
-    image = registry.images.require(request.name, request.tag_or_digest())
+    try:
+        image = registry.images.get(request.name, request.tag_or_digest())
+        manifest = registry.images.manifest(image)
+    except ImageFailure as error:
+        raise _unknown(error) from error
     if request.method == "GET":
         registry.images.record_pull(image)
     headers = {"Content-Type": image.media_type, "Docker-Content-Digest": image.digest}
-    return Response(200, headers, registry.images.manifest(image))
+    return Response(200, headers, manifest)
+
+
+def _unknown(error: ImageFailure) -> RegistryError:
+    return RegistryError("MANIFEST_UNKNOWN", error.reason, status=404)
 
 
 def put(registry: Registry, request: RegistryRequest) -> Response:
@@ -51,7 +59,7 @@ def delete(registry: Registry, request: RegistryRequest) -> Response:
         registry.images.delete(request.name, request.tag_or_digest())
     except ImageFailure as error:
         if error.code == "ImageNotFound":
-            raise RegistryError("MANIFEST_UNKNOWN", error.reason, status=404) from error
+            raise _unknown(error) from error
         raise unsupported(error.reason) from error
     return Response(202)
 
@@ -63,7 +71,7 @@ def referrers(registry: Registry, request: RegistryRequest) -> Response:
         {
             "mediaType": image.media_type,
             "digest": image.digest,
-            "size": len(registry.images.manifest(image)),
+            "size": image.document["manifestSize"],
             "artifactType": image.document["artifactType"],
             "annotations": image.document["annotations"],
         }

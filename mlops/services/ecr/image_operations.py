@@ -45,7 +45,7 @@ class ImageOperations:
                 f"repository with name '{name}' in registry with id "
                 f"'{self._repositories.registry_id}'",
             )
-        return {"image": self._told(image, tag)}
+        return {"image": self._told(image, tag, request["imageManifest"])}
 
     def _batch_get(self, request: JsonObject) -> JsonObject:
         accepted = request.get("acceptedMediaTypes")
@@ -54,7 +54,8 @@ class ImageOperations:
             image = self._images.get(name, identity)
             if accepted is not None and image.media_type not in accepted:
                 raise ImageFailure("ImageNotFound", f"The image's media type is {image.media_type}")
-            return [self._told(image, identity.get("imageTag"))]
+            manifest = self._images.manifest(image).decode()
+            return [self._told(image, identity.get("imageTag"), manifest)]
 
         return self._batch(request, "images", get)
 
@@ -105,12 +106,12 @@ class ImageOperations:
         name = self._repositories.of_request(request).name
         return [image for image in self._images.list(name) if _passes(image, request)]
 
-    def _told(self, image: Image, tag: str | None) -> JsonObject:
+    def _told(self, image: Image, tag: str | None, manifest: str) -> JsonObject:
         return {
             "registryId": self._repositories.registry_id,
             "repositoryName": image.repository,
             "imageId": {"imageDigest": image.digest, "imageTag": tag},
-            "imageManifest": self._images.manifest(image).decode(),
+            "imageManifest": manifest,
             "imageManifestMediaType": image.media_type,
         }
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mlops.errors import ServiceError
+from mlops.errors import NoSuchBlob, ServiceError
 from mlops.image_uri import DIGEST, TAG
 from mlops.ports import Clock, JsonObject, ResourceRecord
 from mlops.services.ecr.contents import Contents, images_of, tags_of
@@ -106,7 +106,7 @@ class Images:
             raise ImageFailure(
                 "ImageTagDoesNotMatchDigest", "The image tag is that of another image"
             )
-        raise ImageFailure("ImageNotFound", "Requested image not found")
+        raise _not_found()
 
     def require(self, repository: str, identity: Mapping[str, str]) -> Image:
         """As `get`.
@@ -121,8 +121,16 @@ class Images:
             raise no_image(repository, self._repositories.registry_id, "{" + shown + "}") from error
 
     def manifest(self, image: Image) -> bytes:
-        with self._contents.blobs.open(image.digest) as file:
-            return file.read()
+        """The manifest as it was pushed.
+
+        Raises:
+            ImageFailure: the image has been deleted meanwhile.
+        """
+        try:
+            with self._contents.blobs.open(image.digest) as file:
+                return file.read()
+        except NoSuchBlob as error:
+            raise _not_found() from error
 
     def record_pull(self, image: Image) -> None:
         """Note that an image is being pulled, where the last note is old."""
@@ -178,8 +186,8 @@ class Images:
                 )
             self._contents.blobs.put(data)
             self._record(repository, manifest, tag if moves else None, is_new=present is None)
-        found = self.find(repository, digest=manifest.digest)
-        assert found is not None  # its record has just been written
+            found = self.find(repository, digest=manifest.digest)
+        assert found is not None  # its record has just been written, and nobody could delete it
         return found, moves or present is None
 
     def _record(
@@ -247,11 +255,16 @@ class Images:
                 )
 
 
+def _not_found() -> ImageFailure:
+    return ImageFailure("ImageNotFound", "Requested image not found")
+
+
 def _document(manifest: Manifest) -> JsonObject:
     return {
         "mediaType": manifest.media_type,
         "layers": dict(manifest.layers),
         "size": manifest.size,
+        "manifestSize": manifest.length,
         "manifests": list(manifest.manifests),
         "artifactType": manifest.artifact_type,
         "subject": manifest.subject,

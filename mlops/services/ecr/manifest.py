@@ -33,6 +33,8 @@ class Manifest:
     """Media types by the digests of configuration and layers; without those kept elsewhere."""
     size: int
     """Bytes of configuration and layers together."""
+    length: int
+    """Bytes of the manifest itself."""
     manifests: Sequence[str]
     """Digests of the images that a list has."""
     artifact_type: str | None
@@ -68,6 +70,7 @@ def parse_manifest(data: bytes, media_type: str | None) -> Manifest:
             if not each.get("urls")
         },
         size=sum(each["size"] for each in ([] if is_list else [config, *layers])),
+        length=len(data),
         manifests=tuple(each["digest"] for each in children),
         artifact_type=None if artifact is None else str(artifact),
         subject=_descriptor(subject, "subject")["digest"] if subject else None,

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mlops.errors import ServiceError
 from mlops.services.ecr.failures import invalid
 
 MIB = 1 << 20
@@ -70,15 +71,19 @@ def check_tags(tags: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """The values of resource tags by their keys.
 
     Raises:
-        ServiceError: ``InvalidParameterException`` for a key twice or too long, or a value that is.
+        ServiceError: ``InvalidTagParameterException``: a key twice or too long, or such a value.
     """
     given = {tag["Key"]: tag["Value"] for tag in tags}
     if len(given) < len(tags):
-        raise invalid("Duplicate tag keys found in the list of tags")
+        raise _invalid_tag("Duplicate tag keys found in the list of tags")
     for key, value in given.items():
         if not 1 <= len(key) <= 128 or len(value) > 256 or key.lower().startswith("aws:"):
-            raise invalid(
+            raise _invalid_tag(
                 f"Invalid tag {key[:140]!r}: keys have 1 to 128 characters and do not begin with "
                 "aws:, values have up to 256"
             )
     return given
+
+
+def _invalid_tag(message: str) -> ServiceError:
+    return ServiceError("InvalidTagParameterException", message)

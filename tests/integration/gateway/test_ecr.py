@@ -161,13 +161,11 @@ def test_another_account_has_none(ecr: Any, repository: str) -> None:
 def test_names_and_settings_that_are_none(ecr: Any, repository: str) -> None:
     for name in ("../etc", "Team", "a//b", "a" * 257, "a\nb"):
         assert code_of(ecr.create_repository, repositoryName=name) == "InvalidParameterException"
-    for request in (
-        {"imageTagMutability": "IMMUTABLE_WITH_EXCLUSION"},
-        {"tags": [{"Key": "a", "Value": ""}] * 2},
+    for request, code in (
+        ({"imageTagMutability": "IMMUTABLE_WITH_EXCLUSION"}, "InvalidParameterException"),
+        ({"tags": [{"Key": "a", "Value": ""}] * 2}, "InvalidTagParameterException"),
     ):
-        assert code_of(ecr.create_repository, repositoryName="other", **request) == (
-            "InvalidParameterException"
-        )
+        assert code_of(ecr.create_repository, repositoryName="other", **request) == code
     many = [{"Key": str(number), "Value": ""} for number in range(51)]
     assert code_of(ecr.create_repository, repositoryName="other", tags=many) == (
         "TooManyTagsException"

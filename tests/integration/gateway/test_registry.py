@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import socket
 import threading
 from collections.abc import Iterator
@@ -45,10 +46,10 @@ def manifest_of(*layers: bytes, **more: Any) -> bytes:
 class Site:
     """A gateway, logged in to its registry."""
 
-    def __init__(self, url: str, store: Path) -> None:
+    def __init__(self, url: str, store: Path, ecr: Any = None) -> None:
         self.url = url
         self.store = store
-        self.ecr = ecr_at(url)
+        self.ecr = ecr or ecr_at(url)
         self.http = requests.Session()
         self.http.headers["Authorization"] = f"Basic {token_of(self.ecr)}"
 
@@ -363,6 +364,41 @@ def test_contents_go_with_the_last_image_that_has_them(site: Site) -> None:
     assert digest_of(LAYER) not in site.files()
     gone = site.call("DELETE", f"/v2/{NAME}/manifests/{one}")
     assert error_of(gone) == (404, "MANIFEST_UNKNOWN")
+
+
+def test_pushes_and_deletions_at_once_leave_whole_images(site: Site) -> None:
+    """Of images that share layers: nobody is told of one that is not whole, and nothing is left."""
+    layers = [bytes([number]) * 1000 for number in range(4)]
+    unexpected: list[str] = []
+
+    def work(seed: int) -> None:
+        rng = random.Random(seed)
+        mine = Site(site.url, site.store, site.ecr)
+        for _ in range(8):
+            tag, pair = f"v{rng.randrange(3)}", rng.sample(layers, 2)
+            if rng.random() < 0.4:
+                answers = [mine.call("DELETE", f"/v2/{NAME}/manifests/{tag}")]
+            else:
+                for data in (CONFIG, *pair):
+                    mine.push_layer(NAME, data)
+                answers = [mine.put_manifest(NAME, tag, manifest_of(*pair))]
+                answers.append(mine.call("GET", f"/v2/{NAME}/manifests/{tag}"))
+            # 404: the image, or a layer of it, has been deleted by another one meanwhile.
+            unexpected.extend(
+                each.text for each in answers if each.status_code not in (200, 201, 202, 404)
+            )
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert unexpected == []
+    for image in site.ecr.describe_images(repositoryName=NAME)["imageDetails"]:
+        manifest = site.call("GET", f"/v2/{NAME}/manifests/{image['imageDigest']}").json()
+        for each in (manifest["config"], *manifest["layers"]):
+            content = site.call("GET", f"/v2/{NAME}/blobs/{each['digest']}").content
+            assert digest_of(content) == each["digest"]
 
 
 def test_a_list_and_what_refers_to_an_image(site: Site) -> None:
