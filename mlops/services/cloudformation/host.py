@@ -11,12 +11,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mlops.ports import Clock, JsonObject, StateStore
-from mlops.services.cloudformation.records import STACK, Stack, StackBook
+from mlops.services.cloudformation.kinds import STACK
 from mlops.settings import Settings
 
 if TYPE_CHECKING:
     from mlops.services.cloudformation.operation import StackOperation
     from mlops.services.cloudformation.planning import Identity
+    from mlops.services.cloudformation.records import Stack, StackBook
     from mlops.services.cloudformation.service import CloudFormationService
     from mlops.services.cloudformation.types.base import Aws
 
@@ -45,12 +46,22 @@ class StackHost:
         self.lock = threading.RLock()
         self.settings = settings
         self.url = url
-        self.book = StackBook(state, clock)
         self._state = state
+        self._clock = clock
+        self._book: StackBook | None = None
         self._leaving = leaving
         self._aws = aws
         self._service: CloudFormationService | None = None
         self._running: dict[str, tuple[StackOperation, threading.Thread]] = {}
+
+    @property
+    def book(self) -> StackBook:
+        from mlops.services.cloudformation.records import StackBook
+
+        with self.lock:
+            if self._book is None:
+                self._book = StackBook(self._state, self._clock)
+            return self._book
 
     # --- the life of the gateway ---
 

@@ -12,9 +12,8 @@ from typing import Any
 from uuid import uuid4
 
 from mlops.ports import Clock, JsonObject, ResourceRecord, StateStore
+from mlops.services.cloudformation.kinds import CHANGE_SET, EVENT, RESOURCE, STACK
 
-STACK, RESOURCE = "cloudformation-stack", "cloudformation-resource"
-EVENT, CHANGE_SET = "cloudformation-event", "cloudformation-change-set"
 KEPT = timedelta(days=90)
 """So long a deleted stack is told of (API reference, ListStacks)."""
 
