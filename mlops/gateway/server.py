@@ -35,6 +35,7 @@ _READ_SECONDS = 20  # for which a client that has begun a request may send nothi
 _STOP_SECONDS = 3
 _BACKLOG = 1024  # the kernel takes no more than net.core.somaxconn
 _CONNECTIONS_KEPT = 1024
+_MOST_HEAD_BYTES = 256 * 1024  # request line and headers; cheroot would take any number into memory
 _FAREWELL_SECONDS = 2.0
 _FAREWELL_QUIET_SECONDS = 0.3
 
@@ -155,6 +156,7 @@ class _Server(wsgi.Server):
         # WSGI takes the underscore in a header's name for a hyphen; S3 metadata may have both.
         self.gateway = RawHeadersGateway
         self.keep_alive_conn_limit = _CONNECTIONS_KEPT
+        self.max_request_header_size = _MOST_HEAD_BYTES
         self._bound = bound
         self._crowded = crowded
         self.prepare()

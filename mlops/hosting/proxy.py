@@ -157,15 +157,9 @@ class Connections:
     ) -> Answer:
         try:
             connection.sock.settimeout(timeout)
-            if isinstance(body, bytes):
-                connection.request("POST", path, body, dict(headers))
-            elif isinstance(body, Streamed):
-                sized = {**headers, "Content-Length": str(body.length)}
-                connection.request("POST", path, body.parts(), sized)
-            else:
-                chunked = {**headers, "Transfer-Encoding": "chunked"}
-                connection.request("POST", path, body, chunked, encode_chunked=True)
+            taken = _send(connection, path, body, headers)
             response = connection.getresponse()
+            response.will_close = response.will_close or not taken
         except TimeoutError as error:
             connection.close()
             raise TooSlow from error
@@ -185,6 +179,27 @@ class Connections:
             response.length,
             _Exchange(self, connection, response),
         )
+
+
+def _send(
+    connection: http.client.HTTPConnection, path: str, body: Body, headers: Mapping[str, str]
+) -> bool:
+    """Send a request; False where the server hung up before it had all of it.
+
+    It may have answered by then: that it is too large, say.
+    """
+    try:
+        if isinstance(body, bytes):
+            connection.request("POST", path, body, dict(headers))
+        elif isinstance(body, Streamed):
+            sized = {**headers, "Content-Length": str(body.length)}
+            connection.request("POST", path, body.parts(), sized)
+        else:
+            chunked = {**headers, "Transfer-Encoding": "chunked"}
+            connection.request("POST", path, body, chunked, encode_chunked=True)
+    except (BrokenPipeError, ConnectionResetError):
+        return False
+    return True
 
 
 class _Exchange:

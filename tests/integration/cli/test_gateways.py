@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -98,6 +99,22 @@ def test_status_tells_pid_url_version_and_what_runs(shell: Shell) -> None:
     assert "nothing runs" in shell("status").stdout
     shell("down")
     assert "no gateway runs" in shell("down").stdout
+
+
+def test_up_opens_the_gateway_where_it_is_asked_to(shell: Shell) -> None:
+    shell("up")
+    first = shell.gateway_pid()
+    shown = shell("up", "--host", "127.0.0.2").stdout  # stands for an address beyond
+    pid, status = shell.gateway_pid(), shell.json("status", "--json")
+    assert (pid != first, status["host"]) == (True, "127.0.0.2")
+    port = status["url"].rpartition(":")[2]
+    assert f"export AWS_ENDPOINT_URL=http://127.0.0.2:{port}" in shown
+    file = shell.store / "gateway.credentials.json"
+    keys = json.loads(file.read_text())
+    assert f"export AWS_SECRET_ACCESS_KEY={keys['secret_access_key']}" in shown
+    assert keys["secret_access_key"] not in shell("up").stdout  # who does not ask is served by it
+    assert shell.gateway_pid() == pid
+    assert keys["secret_access_key"] not in (shell.store / "gateway.log").read_text()
 
 
 def test_a_port_that_is_taken_is_3_and_another_moves_the_gateway(shell: Shell) -> None:

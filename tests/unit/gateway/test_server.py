@@ -48,6 +48,35 @@ def test_a_host_that_is_none_of_this_machine() -> None:
     listeners.close()
 
 
+def test_a_host_beyond_is_one_more() -> None:
+    for host in (None, "127.0.0.1"):
+        listeners = Listeners(0, "127.0.0.1", host)
+        assert listeners.host is None
+        listeners.close()
+    listeners = Listeners(0, "127.0.0.2", "127.0.0.3")
+    listeners.serve(hello)
+    for each in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+        assert get(each, listeners.port) == b"hello"
+    assert (listeners.host, listeners.bridge) == ("127.0.0.3", "127.0.0.2")
+    listeners.close()
+
+
+def test_a_head_without_end_is_refused() -> None:
+    listeners = Listeners(0, "127.0.0.1")
+    listeners.serve(hello)
+    with socket.create_connection(("127.0.0.1", listeners.port), timeout=60) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        answer = b""
+        try:
+            for number in range(400):
+                client.sendall(f"X-{number}: ".encode() + b"x" * 1000 + b"\r\n")
+            answer = client.recv(1000)
+        except ConnectionError:
+            answer = answer or b"HTTP/1.1 413 "  # it has hung up already
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    listeners.close()
+
+
 def test_a_fixed_port_in_use() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from mlops.hosting.proxy import Connections, NoAnswer, NotReached, TooSlow
+from mlops.hosting.proxy import Connections, NoAnswer, NotReached, Streamed, TooSlow
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 Script = Callable[[socket.socket, int], None]
@@ -255,3 +255,50 @@ def test_closed_connections_keep_nothing(serve: Serve) -> None:
     post(connections)
     post(connections)
     assert server.connections == 3
+
+
+def test_a_refusal_before_the_body_has_been_read() -> None:
+    """As servers do that say 413 and hang up while the client still sends."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuse() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"HTTP/1.1 413 No\r\nContent-Length: 3\r\n\r\nbig")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        connections = Connections(address)
+        body = Streamed(64 * 2**20, lambda: iter([bytes(2**20)] * 64))
+        answer = connections.post("/invocations", body, {}, 60)
+        assert (answer.status, b"".join(answer.chunks())) == (413, b"big")
+        assert connections._idle == []
+        thread.join()
+
+
+def test_a_body_that_is_read_while_it_is_sent(serve: Serve) -> None:
+    server, connections = serve(say(OK))
+    opened: list[int] = []
+
+    def parts() -> Iterator[bytes]:
+        opened.append(1)
+        yield from (b"12", b"345")
+
+    for _ in range(2):
+        answer = connections.post("/", Streamed(5, parts), {"Content-Type": "a/b"}, 60)
+        assert b"".join(answer.chunks()) == b"ok"
+    head, _, body = server.requests[1].partition(b"\r\n\r\n")
+    assert (b"Content-Length: 5" in head, body, len(opened)) == (True, b"12345", 2)
+
+
+def test_a_body_that_takes_too_long_to_read(serve: Serve) -> None:
+    _, connections = serve(say(OK))
+
+    def parts() -> Iterator[bytes]:
+        yield b"12"
+        raise TimeoutError
+
+    with pytest.raises(TooSlow):
+        connections.post("/", Streamed(5, parts), {}, 60)
