@@ -45,12 +45,12 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     from mlops.gateway.invocations import InvocationFace
     from mlops.gateway.json_face import JsonFace
     from mlops.gateway.lambda_face import LambdaFace
+    from mlops.gateway.local_registry import LocalRegistry
     from mlops.gateway.moto.face import MotoFace
     from mlops.gateway.moto.iam import IamFace
     from mlops.gateway.moto.journal import Journal
     from mlops.gateway.moto.world import World
     from mlops.gateway.protocols.query import QueryFace
-    from mlops.gateway.registry import RegistryFace
     from mlops.gateway.resetting import Resetter
     from mlops.gateway.router import REGISTRY, Router
     from mlops.gateway.s3 import S3Face
@@ -72,16 +72,14 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     )
     from mlops.services.cloudformation import NAMESPACE as CLOUDFORMATION_NAMESPACE
     from mlops.services.cloudformation import StackHost
-    from mlops.services.ecr import EcrService, Registry, image_source
     from mlops.services.events import EventBus, EventsService, deliveries, watched
-    from mlops.stores.blobs import FileBlobStore
     from mlops.stores.objects import FileObjectStore
     from mlops.stores.state import SqliteStateStore
 
     clock = SystemClock()
 
     def pulled(uri: str) -> RegistryImage | None:
-        return image_source(registry)(uri)
+        return registry.image(uri)
 
     jobs = runtime or choose_runtime(settings, images=pulled)
     records = SqliteStateStore(settings.store / "state.db")
@@ -101,14 +99,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     functions = FunctionManager(
         objects, state, jobs, clock, settings, lambda: listeners.signing_url
     )
-    registry = Registry(
-        state,
-        FileBlobStore(settings.store / "registry"),
-        settings,
-        clock,
-        lambda: listeners.url.partition("//")[2],
-        settings.store / "registry/key",
-    )
+    registry = LocalRegistry(state, settings, clock, lambda: listeners.url)
     leaving = threading.Event()
     queues = QueueService(state, settings, clock, listeners.url, leaving)
     stacks = StackHost(state, settings, clock, lambda: listeners.url, leaving)
@@ -205,10 +196,8 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
                 "sqs": SqsFace(queues),
                 "iam": IamFace(world, others, IamService(settings).handle),
                 "logs": JsonFace("logs", "Logs_20140328", LogsService(state, settings)),
-                "ecr": JsonFace(
-                    "ecr", "AmazonEC2ContainerRegistry_V20150921", EcrService(registry)
-                ),
-                REGISTRY: RegistryFace(registry),
+                "ecr": registry.ecr,
+                REGISTRY: registry.distribution,
                 "events": JsonFace(
                     "events", "AWSEvents", EventsService(state, settings, clock, bus)
                 ),
