@@ -78,11 +78,13 @@ def _apply(name: str, arguments: Any, scope: Scope) -> Any:
 
 
 def _ref(name: Any, scope: Scope) -> Any:
+    if not isinstance(name, str):
+        raise wrong("Ref", "a name")
     if name == "AWS::NoValue":
         return NO_VALUE
     if name in scope.values:
         return scope.values[name]
-    return scope.reference(str(name))
+    return scope.reference(name)
 
 
 def _get_att(arguments: Any, scope: Scope) -> Any:

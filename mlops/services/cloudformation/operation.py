@@ -120,7 +120,11 @@ class StackOperation:
         if stack.timeout_minutes is None:
             return None
         spent = (self._book.now() - stack.created_at).total_seconds()
-        timer = threading.Timer(max(stack.timeout_minutes * 60 - spent, 0.0), self.cancel)
+        left = stack.timeout_minutes * 60 - spent
+        if left <= 0:
+            self.cancel()
+            return None
+        timer = threading.Timer(left, self.cancel)
         timer.daemon = True
         timer.start()
         return timer

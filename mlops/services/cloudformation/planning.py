@@ -72,6 +72,8 @@ class Plan:
         resource = self.resources[logical_id]
         kind = TYPES[resource.type]
         evaluated = evaluate(resource.properties, self._scope(known))
+        if not isinstance(evaluated, dict):
+            raise invalid(["Properties must be an object"], "")
         made: JsonObject = kind.schema.coerced(kind.tags(evaluated, self.tags))
         return made
 

@@ -34,7 +34,7 @@ REQUESTS = int(os.environ.get("MLOPS_FUZZ_REQUESTS", "3"))
 SEED = int(os.environ.get("MLOPS_FUZZ_SEED", "0"))
 SERVICES = (
     *("sagemaker", "lambda", "logs", "events", "sqs", "sts", "iam", "sagemaker-runtime"),
-    "ecr",
+    *("ecr", "cloudformation"),
 )
 ANY_SERVICE = {
     # Errors that AWS's common errors and protocols have for every operation.

@@ -101,6 +101,8 @@ class ResourceType:
         if not self.tagged or not tags:
             return properties
         own = properties.get("Tags") or []
+        if not isinstance(own, list):
+            return properties  # not known yet, or wrong, which the schema says
         keys = {tag.get("Key") for tag in own if isinstance(tag, dict)}
         inherited = [{"Key": k, "Value": v} for k, v in tags.items() if k not in keys]
         return {**properties, "Tags": [*own, *inherited]}

@@ -113,15 +113,12 @@ class Endpoint(SageMakerType):
             more={name: update[name] for name in self.not_sent},
         )()
 
-    def request(self, properties: JsonObject) -> JsonObject:
-        return _with_config_name(super().request(properties))
-
     def busy(self, aws: Aws, name: str) -> bool:
         return self.describe(aws, name)["EndpointStatus"] in self._BUSY
 
     def verify(self, aws: Aws, name: str, properties: JsonObject) -> None:
         described = self.describe(aws, name)
-        wanted = _config_name(properties["EndpointConfigName"])
+        wanted = properties["EndpointConfigName"]
         status = described["EndpointStatus"]
         if status == "InService" and described["EndpointConfigName"] == wanted:
             return
@@ -133,7 +130,7 @@ class Endpoint(SageMakerType):
 
     def update(self, aws: Aws, name: str, old: JsonObject, new: JsonObject) -> None:
         super().update(aws, name, old, new)
-        wanted = _config_name(new["EndpointConfigName"])
+        wanted = new["EndpointConfigName"]
         described = self.describe(aws, name)
         serves = described["EndpointConfigName"] == wanted
         if serves and described["EndpointStatus"] == "InService":
@@ -143,17 +140,9 @@ class Endpoint(SageMakerType):
             "sagemaker",
             "UpdateEndpoint",
             EndpointName=name,
-            **_with_config_name({"EndpointConfigName": wanted, **self.schema.request(options)}),
+            EndpointConfigName=wanted,
+            **self.schema.request(options),
         )
-
-
-def _config_name(name_or_arn: str) -> str:
-    """``Ref`` of a configuration is its ARN, which the service takes for the name, too."""
-    return name_or_arn.rpartition("/")[2]
-
-
-def _with_config_name(request: JsonObject) -> JsonObject:
-    return {**request, "EndpointConfigName": _config_name(request["EndpointConfigName"])}
 
 
 class Pipeline(SageMakerType):

@@ -66,6 +66,10 @@ class TickingClock:
     def monotonic(self) -> float:
         return self.now().timestamp()
 
+    def advance(self, **by: float) -> None:
+        with self._lock:
+            self._now += timedelta(**by)
+
 
 class World:
     """Models, endpoint configurations, endpoints and log groups, as far as stacks ask for them.
@@ -159,10 +163,11 @@ class Stacks:
         self.world = world
         self.state = state or MemoryState()
         self.leaving = threading.Event()
+        self.clock = TickingClock()
         self.host = StackHost(
             cast("StateStore", self.state),
             Settings(),
-            TickingClock(),
+            self.clock,
             lambda: "http://127.0.0.1:1",
             self.leaving,
             aws=world,

@@ -26,7 +26,7 @@ Resources:
       ProductionVariants: [{VariantName: A, ModelName: !GetAtt Model.ModelName}]
   Endpoint:
     Type: AWS::SageMaker::Endpoint
-    Properties: {EndpointName: e, EndpointConfigName: !Ref Config}
+    Properties: {EndpointName: e, EndpointConfigName: !GetAtt Config.EndpointConfigName}
 Outputs:
   Config: {Value: !GetAtt Config.EndpointConfigName}
 """
@@ -423,6 +423,22 @@ def test_a_deletion_is_taken_up_wherever_it_was_killed() -> None:
         asked(stacks, "DeleteStack")
 
     survives(delete, "DELETE_COMPLETE")
+
+
+@dying
+def test_a_creation_is_not_taken_up_for_longer_than_it_may_take() -> None:
+    state, world = MemoryState(), World()
+    first = Stacks(world, state)
+    arm(world, 5, True)
+    asked(first, "CreateStack", TemplateBody=TEMPLATE, TimeoutInMinutes="1")
+    first.leaving.set()
+    world.dies_at, second = None, Stacks(world, state)
+    second.clock.advance(minutes=2)
+    second.host.recover()
+    assert second.rested()["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert world.things == {}
+    second.leaving.set()
+    second.host.close()
 
 
 def test_a_defect_leaves_no_stack_in_progress(
