@@ -6,9 +6,12 @@ from the server to the object, which is there whole or not at all.
 
 from __future__ import annotations
 
+import errno
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from mlops.errors import (
@@ -18,6 +21,7 @@ from mlops.errors import (
     NoSuchBucket,
     NoSuchKey,
     ServiceError,
+    StoreError,
 )
 from mlops.hosting.async_invocation import MOST_PAYLOAD_BYTES, AsyncInvocation, Ending, Outcome
 from mlops.hosting.endpoint import Endpoint
@@ -40,6 +44,35 @@ class Carrier:
     objects: ObjectStore
     invoker: Invoker
     clock: Clock
+    folder: Path
+    """Where payloads lie that came with their requests."""
+
+    def keep(self, invocation: AsyncInvocation, payload: bytes) -> None:
+        """Keep the payload of a request that named no input.
+
+        Raises:
+            DiskFull, StoreError: it cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / invocation.id).write_bytes(payload)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise (DiskFull if full else StoreError)(
+                f"The payload cannot be kept: {error.strerror}", where=str(self.folder)
+            ) from error
+
+    def forget(self, invocation: AsyncInvocation) -> None:
+        """Remove what `keep` has kept; no error where there is nothing."""
+        with suppress(OSError):
+            (self.folder / invocation.id).unlink()
+
+    def sweep(self, known: Collection[str]) -> None:
+        """Remove the payloads of requests that were never acknowledged; `known` are ids."""
+        with suppress(FileNotFoundError):
+            for file in list(self.folder.iterdir()):
+                if file.name not in known:
+                    file.unlink(missing_ok=True)
 
     def attempt(self, endpoint: Endpoint, lease: Lease, invocation: AsyncInvocation) -> Outcome:
         """Have the leased server answer, and put its answer into S3; never raises a MlopsError."""
@@ -80,6 +113,8 @@ class Carrier:
 
     def has_ended(self, invocation: AsyncInvocation) -> bool:
         """Whether the last attempt had an end that is in S3 already."""
+        if invocation.started_at is None:
+            return False
         for place in (invocation.output, invocation.failure):
             if place is None:
                 continue
@@ -93,7 +128,10 @@ class Carrier:
 
     def _open(self, invocation: AsyncInvocation) -> tuple[BinaryIO, str | None]:
         if invocation.input is None:
-            return io.BytesIO(invocation.body), invocation.content_type
+            try:
+                return (self.folder / invocation.id).open("rb"), invocation.content_type
+            except OSError as error:
+                raise NoSuchKey(f"The payload is gone: {error.strerror}") from error
         bucket, key = split_s3_uri(invocation.input)
         told = self.objects.head(bucket, key).content_type
         stored = None if told == _NO_CONTENT_TYPE else told

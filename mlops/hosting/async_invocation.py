@@ -8,7 +8,6 @@ OutputLocation or the one at FailureLocation, whichever comes first).
 
 from __future__ import annotations
 
-import base64
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -70,8 +69,7 @@ class AsyncInvocation:
     failure: str | None
     """S3 URIs of what a client waits for; without a failure path there is no such object."""
     input: str | None
-    """An S3 URI; None where the request had the payload itself."""
-    body: bytes = b""
+    """An S3 URI; None where the request had the payload itself, which is kept beside this."""
     content_type: str | None = None
     accept: str | None = None
     custom_attributes: str | None = None
@@ -88,7 +86,6 @@ class AsyncInvocation:
         for name in ("accepted_at", "expires_at", "started_at"):
             if values[name] is not None:
                 values[name] = datetime.fromisoformat(values[name])
-        values["body"] = base64.b64decode(values["body"])
         return cls(**values)
 
     def expired(self, now: datetime) -> bool:
@@ -106,8 +103,6 @@ class AsyncInvocation:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
     return value.isoformat() if isinstance(value, datetime) else value
 
 
@@ -143,7 +138,6 @@ def plan_invocation(
         if settings.failure_path is None
         else _below(settings.failure_path, folder, f"{file or name}-error.out"),
         input=None if location is None else s3_uri(location),
-        body=request.get("Body") or b"",
         content_type=request.get("ContentType"),
         accept=request.get("Accept"),
         custom_attributes=request.get("CustomAttributes"),

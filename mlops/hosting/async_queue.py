@@ -35,6 +35,7 @@ LOOK_SECONDS = 1.0
 """How often a queue that cannot move looks for invocations that have expired."""
 CLOSE_SECONDS = 2.0
 END_SECONDS = 10.0
+EXPIRED = "The request expired: it waited in the queue longer than its RequestTTLSeconds."
 
 _logger = logging.getLogger(__name__)
 
@@ -73,8 +74,10 @@ class AsyncQueue:
 
     # --- from outside ---
 
-    def put(self, invocation: AsyncInvocation) -> None:
+    def put(self, invocation: AsyncInvocation, payload: bytes) -> None:
         """Keep an invocation; when this returns it will be carried out, whatever happens.
+
+        `payload` is what came with the request, if it names no input.
 
         Raises:
             StoreError, DiskFull: it cannot be kept.
@@ -83,6 +86,8 @@ class AsyncQueue:
         with self._changed:
             if self._ended is not None:
                 raise ServiceError("ValidationError", self._ended)
+            if invocation.input is None:
+                self._carrier.keep(invocation, payload)
             self._state.put_resource(_record(invocation, "Queued"))
             self._enqueue(_Waiting(invocation), self._clock.monotonic())
 
@@ -144,7 +149,7 @@ class AsyncQueue:
         threading.Thread(target=run, name=name, daemon=True).start()
 
     def _dispatch(self) -> None:
-        while (lease := self._next_lease()) is not None:
+        while (lease := self._next_lease_in_time()) is not None:
             with self._changed:
                 due = not self._halted and bool(self._queue) and self._is_due()
                 if not due:
@@ -153,6 +158,16 @@ class AsyncQueue:
                 _, _, waiting = heapq.heappop(self._queue)
                 self._running += 1
             self._start("async invocation", partial(self._carry, waiting, lease))
+
+    def _next_lease_in_time(self) -> Lease | None:
+        """As `_next_lease`; a defect must not leave the queue without anybody who looks."""
+        while True:
+            try:
+                return self._next_lease()
+            except Exception:
+                _logger.exception("the queue of endpoint %s is stuck", self._endpoint.name)
+                with self._changed:
+                    self._changed.wait(LOOK_SECONDS)
 
     def _next_lease(self) -> Lease | None:
         """A server, once there is an invocation for it; None when the queue is empty or ends."""
@@ -201,11 +216,10 @@ class AsyncQueue:
             self._counts["ExpiredRequests"] += len(expired)
             self._running += len(expired)
         for _, _, waiting in expired:
-            self._fail(
-                waiting.invocation,
-                "The request expired: it waited in the queue longer than its RequestTTLSeconds.",
-            )
-            self._left()
+            try:
+                self._fail(waiting.invocation, EXPIRED)
+            finally:
+                self._left()
 
     # --- one invocation, in a thread of its own ---
 
@@ -259,6 +273,8 @@ class AsyncQueue:
             self._state.delete_resource(KIND, invocation.id)
         except MlopsError:
             _logger.exception("invocation %s will be repeated", invocation.id)
+            return
+        self._carrier.forget(invocation)
 
 
 def fail(invocation: AsyncInvocation, message: str, carrier: Carrier) -> None:

@@ -71,7 +71,7 @@ class EndpointManager:
             runtime, objects, clock, self.folder, self._environment, pause_seconds
         )
         self._invoker = Invoker(settings)
-        self._carrier = Carrier(objects, self._invoker, clock)
+        self._carrier = Carrier(objects, self._invoker, clock, settings.store / "async-payloads")
         self._queues: dict[str, AsyncQueue] = {}
         self._lock = threading.Lock()
         self._endpoints: dict[str, Endpoint] = {}
@@ -209,7 +209,7 @@ class EndpointManager:
             made = plan_invocation(request, settings, id=str(uuid4()), now=self._clock.now())
         except InvalidKey as error:
             raise ServiceError("ValidationError", str(error)) from error
-        self._queue(endpoint).put(made)
+        self._queue(endpoint).put(made, request.get("Body") or b"")
         return made
 
     def queued(self) -> Mapping[str, int]:
@@ -286,6 +286,7 @@ class EndpointManager:
         for record in self._state.list_resources(ASYNC_KIND):
             invocation = AsyncInvocation.from_document(record.document)
             kept.setdefault(invocation.endpoint, []).append(invocation)
+        self._carrier.sweep({each.id for several in kept.values() for each in several})
         for name, invocations in kept.items():
             endpoint = self._endpoints.get(name)
             if endpoint is not None and endpoint.status not in (
@@ -297,6 +298,7 @@ class EndpointManager:
             for invocation in invocations:
                 fail(invocation, _deleted(name), self._carrier)
                 self._state.delete_resource(ASYNC_KIND, invocation.id)
+                self._carrier.forget(invocation)
 
     def _found_servers(self) -> Mapping[str, Sequence[RunningServer]]:
         found: dict[str, list[RunningServer]] = {}

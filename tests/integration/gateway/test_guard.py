@@ -24,7 +24,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from mlops.app import compose_gateway, exports_beyond
-from mlops.errors import EnvironmentLacks
+from mlops.errors import EnvironmentLacks, SettingsError
 from mlops.gateway import guard
 from mlops.gateway.credentials import CREDENTIALS_FILE, gateway_keys, job_keys
 from mlops.gateway.server import Gateway, GatewayThread
@@ -413,6 +413,14 @@ def test_who_is_near() -> None:
     way = address_towards("192.0.2.7")
     if way is not None:  # through the interface of that address, as containers are behind theirs
         assert is_near("192.0.2.7", way)
+
+
+@pytest.mark.parametrize("host", ["laptop", "::", "1.2.3", "1.2.3.256", ""])
+def test_a_host_is_an_address(tmp_path: Path, host: str) -> None:
+    with pytest.raises(SettingsError, match="gateway_host"):
+        Settings.load(flags={"gateway_host": host}, environment={}, folder=tmp_path)
+    told = Settings.load(environment={"MLOPS_GATEWAY_HOST": "0.0.0.0"}, folder=tmp_path)
+    assert told.gateway_host == "0.0.0.0"
 
 
 def test_without_a_host_nothing_listens_beyond(tmp_path: Path) -> None:

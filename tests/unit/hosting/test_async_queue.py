@@ -70,6 +70,7 @@ def test_an_answer_lands_in_s3_and_nothing_is_kept(house: House) -> None:
     assert output(house, ask(house, b"inline")) == "AllTrafficinline"
     until(lambda: not house.manager.queued())
     assert house.state.list_resources(KIND) == []
+    assert list((house.settings.store / "async-payloads").iterdir()) == []
     assert house.manager.backlog("e") == {
         "ApproximateBacklogSize": 0,
         "ApproximateAgeOfOldestRequest": 0.0,
@@ -314,7 +315,11 @@ def test_what_belongs_to_no_endpoint_any_more_fails(house: House) -> None:
         now=house.manager._clock.now(),
     )
     house.state.put_resource(async_queue._record(gone, "Queued"))
+    never = house.settings.store / "async-payloads" / "never-acknowledged"
+    never.parent.mkdir()
+    never.touch()
     house.next_gateway()
+    assert not never.exists()
     assert "Endpoint gone was deleted" in failure(house, "x")
     assert house.state.list_resources(KIND) == []
 
