@@ -142,15 +142,28 @@ def show(name: str, store: Path | None, as_json: bool) -> None:
 @click.argument("body", required=False)
 @click.option("--content-type", default="text/csv", show_default=True)
 @click.option("--accept", help="The form of the answer.")
+@click.option(
+    "--async", "queued", is_flag=True, help="Queue it; print where its result and failure go."
+)
 @store_option
 def invoke(
-    name: str, body: str | None, content_type: str, accept: str | None, store: Path | None
+    name: str,
+    body: str | None,
+    content_type: str,
+    accept: str | None,
+    queued: bool,
+    store: Path | None,
 ) -> None:
     """Send BODY (or standard input) to endpoint NAME and print the answer."""
     from mlops import app
 
     client = app.client(load_settings(store=store))
     data = body.encode() if body is not None else sys.stdin.buffer.read()
+    if queued:
+        made = client.enqueue(name, data, content_type=content_type, accept=accept)
+        for member, place in made.items():
+            click.echo(f"{member:<15} {place}")
+        return
     answer = client.invoke(name, data, content_type=content_type, accept=accept)
     sys.stdout.buffer.write(answer if answer.endswith(b"\n") else answer + b"\n")
 

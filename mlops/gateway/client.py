@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterator, Mapping
+from http.client import HTTPMessage
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -71,6 +72,26 @@ class GatewayClient:
         if status >= 400:
             raise _service_error(status, _parsed(answer))
         return answer
+
+    def enqueue(
+        self, endpoint: str, body: bytes, *, content_type: str, accept: str | None = None
+    ) -> Mapping[str, str]:
+        """InvokeEndpointAsync with the payload in the request.
+
+        Returns where its result and its failure will be, under the names of the answer's members.
+        """
+        prefix = "X-Amzn-SageMaker-"
+        headers = {f"{prefix}Content-Type": content_type}
+        headers |= {f"{prefix}Accept": accept} if accept else {}
+        path = f"/endpoints/{quote(endpoint, safe='')}/async-invocations"
+        status, answer, told = self._send_for_headers("POST", path, body, headers)
+        if status >= 400:
+            raise _service_error(status, _parsed(answer))
+        return {
+            name: value
+            for name in ("OutputLocation", "FailureLocation")
+            if (value := told.get(f"{prefix}{name}")) is not None
+        }
 
     # --- the gateway's own ---
 
@@ -166,11 +187,16 @@ class GatewayClient:
     def _send(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> tuple[int, bytes]:
+        return self._send_for_headers(method, path, body, headers)[:2]
+
+    def _send_for_headers(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, bytes, HTTPMessage]:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
         try:
             connection.request(method, path, body, dict(headers))
             response = connection.getresponse()
-            return response.status, response.read()
+            return response.status, response.read(), response.headers
         except (OSError, http.client.HTTPException) as error:
             raise self._unavailable(error) from error
         finally:

@@ -9,6 +9,7 @@ from urllib.request import urlopen
 import pytest
 from botocore.exceptions import ClientError
 
+from mlops.errors import ServiceError
 from mlops.gateway.client import GatewayClient
 
 from .conftest import Account
@@ -72,6 +73,14 @@ def test_a_result_arrives_in_s3(account: Account, invoke: Any, url: str) -> None
     with urlopen(f"{url}/_mlops/endpoints/e") as answer:
         details = json.load(answer)
     assert details["async"]["InvocationFailures"] == 0
+
+
+def test_the_commands_client_enqueues(account: Account, invoke: Any, url: str) -> None:
+    made = GatewayClient(url).enqueue("e", b"1\n2", content_type="text/csv", accept="text/csv")
+    assert read(account, made["OutputLocation"])["Body"] == b"2"
+    assert made["FailureLocation"].startswith("s3://results/bad/")
+    with pytest.raises(ServiceError, match="not found"):
+        GatewayClient(url).enqueue("none", b"1", content_type="text/csv")
 
 
 def test_a_failure_arrives_in_s3(account: Account, invoke: Any) -> None:
