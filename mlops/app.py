@@ -97,7 +97,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
         lambda name: choose_runtime(replace(settings, runtime=name), images=pulled),
     )
     functions = FunctionManager(
-        objects, state, jobs, clock, settings, lambda: listeners.signing_url
+        objects, state, jobs, clock, settings, lambda: listeners.signing_url, images=pulled
     )
     registry = LocalRegistry(state, settings, clock, lambda: listeners.url)
     leaving = threading.Event()

@@ -54,6 +54,11 @@ class Function:
         return code
 
     @property
+    def image(self) -> str:
+        """The image of a function of one: by digest where a registry of ours has it."""
+        return str(self.code.get("ResolvedImageUri") or self.code["ImageUri"])
+
+    @property
     def is_image(self) -> bool:
         return bool(self.configuration["PackageType"] == "Image")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from mlops.errors import ServiceError
+from mlops.errors import ImageUnavailable, ServiceError
 from mlops.functions import configuration as configurations
 from mlops.functions.code import fetch_zip, store_zip
 from mlops.functions.function import KIND, Function
@@ -20,8 +20,9 @@ from mlops.functions.plan import FUNCTIONS_LABEL, FunctionFolders, worker_plan
 from mlops.functions.pool import IDLE_SECONDS, WorkerPool
 from mlops.functions.refusals import conflict, invalid
 from mlops.functions.worker import Worker
+from mlops.image_uri import parse_image_uri
 from mlops.listening import listening_host
-from mlops.ports import Clock, ContainerRuntime, JsonObject, ObjectStore, StateStore
+from mlops.ports import Clock, ContainerRuntime, ImageSource, JsonObject, ObjectStore, StateStore
 from mlops.settings import Settings
 from mlops.surroundings import surroundings_at
 
@@ -44,8 +45,12 @@ class FunctionManager:
         gateway_url: Callable[[], str],
         *,
         idle_seconds: float = IDLE_SECONDS,
+        images: ImageSource | None = None,
     ) -> None:
-        """`idle_seconds`: so long a worker waits for another invocation."""
+        """`idle_seconds`: so long a worker waits for another invocation. `images` has what the
+        gateway's own registry has.
+        """
+        self._images = images
         self._objects = objects
         self._state = state
         self._runtime = runtime
@@ -199,10 +204,33 @@ class FunctionManager:
     ) -> tuple[JsonObject, JsonObject]:
         """The configuration that says of the code, and what is stored of it."""
         if "ImageUri" in source:
-            return {**configuration, "CodeSize": 0}, {"ImageUri": source["ImageUri"]}
+            told = {name: configuration[name] for name in configuration if name != "CodeSha256"}
+            return self._resolved({**told, "CodeSize": 0}, source["ImageUri"])
         content = fetch_zip(source, self._objects)
         code = store_zip(content, self.folders(configuration["FunctionName"]).code)
         return configurations.with_zip(configuration, code), {"digest": code.digest}
+
+    def _resolved(self, configuration: JsonObject, uri: str) -> tuple[JsonObject, JsonObject]:
+        """Of an image in the registry a function keeps what the tag points at now, as in AWS:
+        another image of that tag is run once UpdateFunctionCode says so.
+        """
+        named = parse_image_uri(uri)
+        if self._images is None or named is None or self._settings.image_for(uri) is not None:
+            return configuration, {"ImageUri": uri}
+        try:
+            found = self._images(uri)
+        except ImageUnavailable as error:
+            raise invalid(
+                f"Source image {uri} does not exist. Provide a valid source image. ({error.what})"
+            ) from error
+        if found is None:
+            return configuration, {"ImageUri": uri}
+        resolved = f"{named.registry}/{named.repository}@{found.digest}"
+        sha256 = found.digest.removeprefix("sha256:")
+        return (
+            {**configuration, "CodeSha256": sha256},
+            {"ImageUri": uri, "ResolvedImageUri": resolved},
+        )
 
     def _change(
         self, function: Function, configuration: JsonObject, code: JsonObject
@@ -218,7 +246,7 @@ class FunctionManager:
     def _code_location(self, function: Function) -> JsonObject:
         if function.is_image:
             uri = function.code["ImageUri"]
-            return {"RepositoryType": "ECR", "ImageUri": uri, "ResolvedImageUri": uri}
+            return {"RepositoryType": "ECR", "ImageUri": uri, "ResolvedImageUri": function.image}
         place = self.folders(function.name).code / function.code["digest"] / "code.zip"
         return {"RepositoryType": "S3", "Location": place.as_uri()}
 

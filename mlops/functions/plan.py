@@ -71,9 +71,7 @@ def worker_plan(
     command, arguments = _command(function)
     spec = ServerSpec(
         name=f"function-{function.name}-{worker_id}",
-        image=function.code["ImageUri"]
-        if function.is_image
-        else base_image(function.configuration),
+        image=function.image if function.is_image else base_image(function.configuration),
         folder=folders.worker(worker_id),
         log=folders.log(stream),
         command=command,

@@ -471,3 +471,34 @@ def test_a_reset_clears_the_registry(settings: Settings, runtime: FakeRuntime) -
         assert site.ecr.describe_repositories()["repositories"] == []
         site.ecr.create_repository(repositoryName=NAME)
         site.push(NAME, "v1", LAYER)
+
+
+# --- functions ---
+
+
+def test_a_function_keeps_the_image_that_it_was_made_with(site: Site) -> None:
+    session = boto3.Session("any", "thing", region_name="us-east-1")
+    functions = session.client("lambda", endpoint_url=site.url)
+    uri = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/{NAME}"
+
+    def make(tag: str) -> Any:
+        return functions.create_function(
+            FunctionName="on-image",
+            Role=f"arn:aws:iam::{ACCOUNT}:role/any",
+            PackageType="Image",
+            Code={"ImageUri": f"{uri}:{tag}"},
+        )
+
+    with pytest.raises(functions.exceptions.InvalidParameterValueException, match="Source image"):
+        make("v1")
+    first = site.push(NAME, "v1", LAYER)
+    assert f"sha256:{make('v1')['CodeSha256']}" == first
+    second = site.push(NAME, "v1", b"another layer")
+    code = functions.get_function(FunctionName="on-image")["Code"]
+    assert (code["ImageUri"], code["ResolvedImageUri"]) == (f"{uri}:v1", f"{uri}@{first}")
+    functions.update_function_code(FunctionName="on-image", ImageUri=f"{uri}:v1")
+    code = functions.get_function(FunctionName="on-image")["Code"]
+    assert code["ResolvedImageUri"] == f"{uri}@{second}"
+    changed = functions.update_function_code(FunctionName="on-image", ImageUri="mine:1")
+    assert "CodeSha256" not in changed
+    functions.delete_function(FunctionName="on-image")
