@@ -15,8 +15,8 @@ from mlops.gateway.wire import Environ, Response, json_response, read_body, serv
 
 _REST_XML = ("cloudfront", "route53", "s3-outposts")
 ANSWERED = (
-    "cloudwatch, dynamodb, ecr, events, iam, kinesis, kms, lambda, logs, s3, sagemaker, "
-    "sagemaker-runtime, secretsmanager, sns, sqs, ssm and sts"
+    "cloudformation, cloudwatch, dynamodb, ecr, events, iam, kinesis, kms, lambda, logs, s3, "
+    "sagemaker, sagemaker-runtime, secretsmanager, sns, sqs, ssm and sts"
 )
 
 
