@@ -76,6 +76,8 @@ def status(store: Path | None, as_json: bool) -> None:
         f"gateway {health['url']} · pid {health['pid']} · version {health['version']}"
         f" · {health['runtime']} · store {settings.store}"
     )
+    if health.get("host"):
+        click.echo(f"listens on {health['host']}, too: whoever comes that way has to sign")
     running = [name for kind in _RUNNING for name in health.get(kind) or []]
     click.echo(f"{len(running)} running" if running else "nothing runs")
     for name in running:

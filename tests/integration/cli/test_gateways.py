@@ -114,6 +114,7 @@ def test_up_opens_the_gateway_where_it_is_asked_to(shell: Shell) -> None:
     assert f"export AWS_SECRET_ACCESS_KEY={keys['secret_access_key']}" in shown
     assert keys["secret_access_key"] not in shell("up").stdout  # who does not ask is served by it
     assert shell.gateway_pid() == pid
+    assert "listens on 127.0.0.2, too" in shell("status").stdout
     assert keys["secret_access_key"] not in (shell.store / "gateway.log").read_text()
 
 

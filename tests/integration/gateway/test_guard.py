@@ -6,6 +6,7 @@ import base64
 import http.client
 import io
 import json
+import re
 import socket
 import stat
 import zlib
@@ -28,7 +29,12 @@ from mlops.errors import EnvironmentLacks, SettingsError
 from mlops.gateway import guard
 from mlops.gateway.credentials import CREDENTIALS_FILE, gateway_keys, job_keys
 from mlops.gateway.server import Gateway, GatewayThread
-from mlops.gateway.signatures import KeyPair
+from mlops.gateway.signatures import (
+    STREAMING,
+    STREAMING_TRAILER,
+    STREAMING_UNSIGNED_TRAILER,
+    KeyPair,
+)
 from mlops.listening import address_towards, is_near
 from mlops.runtimes.fake import FakeRuntime
 from mlops.settings import Settings
@@ -177,6 +183,14 @@ class TestWithTheKey:
         for pair in (keys, job_keys(keys)):
             assert pair.secret_access_key not in json.dumps(health)
 
+    def test_who_signs_may_call_the_machine_by_its_name(self, url: str, keys: KeyPair) -> None:
+        """Whoever does not might be a browser that somebody's page has sent."""
+        named = {"Host": "laptop.example:4566"}
+        assert send(url, keys, "GET", "/_mlops/health", "mlops", headers=named).status == 200
+        other = {"Host": "laptop.example:4567"}
+        tampered = send(url, keys, "GET", "/_mlops/health", "mlops", headers=named, told=other)
+        assert tampered.status == 403
+
 
 class TestWithout:
     def test_a_wrong_secret(self, client: Callable[..., Any]) -> None:
@@ -295,8 +309,9 @@ def send(
     *,
     headers: dict[str, str] | None = None,
     sent: bytes | None = None,
+    told: dict[str, str] | None = None,
 ) -> http.client.HTTPResponse:
-    """Send a request that botocore has signed, with another body than the signed one if asked."""
+    """Send a request that botocore has signed; with another body or other headers if asked."""
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
 
@@ -306,8 +321,8 @@ def send(
         request
     )
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
-    told = {name: str(value) for name, value in request.headers.items()}
-    connection.request(method, path, body if sent is None else sent, told)
+    signed = {name: str(value) for name, value in request.headers.items()}
+    connection.request(method, path, body if sent is None else sent, signed | (told or {}))
     return connection.getresponse()
 
 
@@ -320,14 +335,19 @@ class Chunked:
     def __init__(self, url: str, keys: KeyPair, *, trailers: dict[str, str] | None = None) -> None:
         self.url, self.keys, self.trailers = url, keys, trailers
 
-    def put(self, key: str, chunks: list[bytes], change: Callable[[bytes], bytes] = bytes) -> int:
+    def put(
+        self,
+        key: str,
+        chunks: list[bytes],
+        change: Callable[[bytes], bytes] = bytes,
+        *,
+        kind: str | None = None,
+    ) -> int:
         """PUT an object; `change` may alter the body after it has been signed."""
         from botocore.awsrequest import AWSRequest
         from botocore.credentials import Credentials
 
-        from mlops.gateway.signatures import STREAMING, STREAMING_TRAILER
-
-        kind = STREAMING if self.trailers is None else STREAMING_TRAILER
+        kind = kind or (STREAMING if self.trailers is None else STREAMING_TRAILER)
 
         class Signer(auth.S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
             def payload(self, request: Any) -> str:
@@ -386,6 +406,27 @@ class TestChunks:
         trailers = {"x-amz-checksum-crc32": base64.b64encode(crc).decode()}
         assert Chunked(url, keys, trailers=trailers).put("trailed", CHUNKS) == 200
         assert s3.head_object(Bucket="guarded", Key="trailed")["ContentLength"] == 70_010
+
+    def test_trailers_of_unsigned_chunks_are_checked_as_ever(
+        self, url: str, keys: KeyPair, s3: Any
+    ) -> None:
+        """What SDKs send over TLS; the checksum is all that such a body has."""
+        crc = zlib.crc32(b"".join(CHUNKS)).to_bytes(4, "big")
+        trailers = {"x-amz-checksum-crc32": base64.b64encode(crc).decode()}
+        chunked = Chunked(url, keys, trailers=trailers)
+
+        def plain(body: bytes) -> bytes:
+            without = re.sub(rb";chunk-signature=[0-9a-f]{64}", b"", body)
+            return re.sub(rb"x-amz-trailer-signature:[0-9a-f]{64}\r\n", b"", without)
+
+        def other(body: bytes) -> bytes:
+            return plain(body).replace(b"b" * 10, b"c" * 10)
+
+        assert chunked.put("unsigned-chunks", CHUNKS, plain, kind=STREAMING_UNSIGNED_TRAILER) == 200
+        assert chunked.put("unsigned-other", CHUNKS, other, kind=STREAMING_UNSIGNED_TRAILER) == 400
+        assert chunked.put("unsigned-signed", CHUNKS, plain) == 403
+        listed = s3.list_objects_v2(Bucket="guarded", Prefix="unsigned-")["Contents"]
+        assert [each["Key"] for each in listed] == ["unsigned-chunks"]
 
     @pytest.mark.parametrize(
         "change",

@@ -238,6 +238,19 @@ class TestUnreadable:
         second = SignedRequest("GET", "/b/k", "AWSAccessKeyId=a&Signature=b&Expires=1", {})
         assert fault(second) is Fault.OTHER_MECHANISM
 
+    @given(
+        authorization=st.text(max_size=80) | st.from_regex(r"AWS4-HMAC-SHA256 .*", fullmatch=True),
+        query=st.text(max_size=80) | st.from_regex(r"X-Amz-(Signature|Credential)=.*"),
+        moment=st.text(max_size=17),
+    )
+    @settings(max_examples=200, deadline=None)
+    def test_anything_is_refused_and_nothing_more(
+        self, authorization: str, query: str, moment: str
+    ) -> None:
+        headers = {"authorization": authorization, "x-amz-date": moment, "host": "x"}
+        with pytest.raises(Refused):
+            checked(SignedRequest("GET", "/" + query, query, headers))
+
     @pytest.mark.parametrize("date", ["", "yesterday", "20200101T000000Z"])
     def test_a_date_that_does_not_fit(self, date: str) -> None:
         assert fault(changed(headers={"x-amz-date": date})) is Fault.INCOMPLETE
