@@ -229,7 +229,7 @@ def _wrong_properties(plan: Plan, known: Known) -> Iterator[str]:
         except ServiceError as error:
             yield f"[/Resources/{name}] {error.what}"
             continue
-        found = list(TYPES[resource.type].schema.problems(properties, "#"))
+        found = list(TYPES[resource.type].problems(properties))
         if found:
             yield f"Properties validation failed for resource {name} with message: " + ", ".join(
                 found

@@ -195,20 +195,30 @@ class Struct:
 TAGS = ListOf(Struct({"Key": STRING, "Value": STRING}, ("Key", "Value")))
 
 
-def of_shape(shape: Any, *, capitals: bool = False) -> Schema:
-    """The schema of a botocore shape. `capitals`: members begin small, properties do not."""
+def of_shape(shape: Any, *, without: Collection[str] = (), capitals: bool = False) -> Schema:
+    """The schema of a botocore shape, but for the members `without`, wherever they are.
+
+    `capitals`: members begin small, properties do not.
+    """
     kind = shape.type_name
+
+    def inner(part: Any) -> Schema:
+        return of_shape(part, without=without, capitals=capitals)
+
     if kind == "structure":
         named = {_named(name, capitals): name for name in shape.members}
+        kept = {prop: member for prop, member in named.items() if prop not in without}
         return Struct(
-            {prop: of_shape(shape.members[m], capitals=capitals) for prop, m in named.items()},
-            tuple(_named(name, capitals) for name in shape.required_members),
-            named if capitals else {},
+            {prop: inner(shape.members[member]) for prop, member in kept.items()},
+            tuple(
+                prop for name in shape.required_members if (prop := _named(name, capitals)) in kept
+            ),
+            kept if capitals else {},
         )
     if kind == "list":
-        return ListOf(of_shape(shape.member, capitals=capitals))
+        return ListOf(inner(shape.member))
     if kind == "map":
-        return MapOf(of_shape(shape.value, capitals=capitals))
+        return MapOf(inner(shape.value))
     if kind in ("integer", "long"):
         return INTEGER
     if kind in ("float", "double"):
@@ -232,6 +242,8 @@ def of_operation(
 ) -> Callable[[], Struct]:
     """The properties that an operation's request has, `more` beside and `without` some of them.
 
+    `without` are members, of the request and of what is in it, that are no properties.
+
     It is made when it is asked for: loading a service's model takes its time. `names` has the
     members that properties are called otherwise than.
     """
@@ -239,14 +251,12 @@ def of_operation(
     def made() -> Struct:
         from mlops import aws_model
 
-        shape = of_shape(aws_model.load_shape(service, operation), capitals=capitals)
+        shape = of_shape(
+            aws_model.load_shape(service, operation), without=without, capitals=capitals
+        )
         assert isinstance(shape, Struct)  # an operation's request is a structure
         renamed = {member: prop for prop, member in (names or {}).items()}
-        members = {
-            renamed.get(name, name): schema
-            for name, schema in shape.members.items()
-            if name not in without
-        }
+        members = {renamed.get(name, name): schema for name, schema in shape.members.items()}
         needed = tuple(shape.required) if required is None else tuple(required)
         return Struct({**members, **(more or {})}, needed, {**shape.names, **(names or {})})
 

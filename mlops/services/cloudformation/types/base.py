@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import secrets
 import string
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
@@ -77,6 +77,8 @@ class ResourceType:
     """What Fn::GetAtt takes."""
     tagged: ClassVar[bool] = True
     """Whether it has the property Tags, to which the stack's own tags go, too."""
+    not_here: ClassVar[Collection[str]] = ()
+    """Properties that CloudFormation has and that nothing here could keep."""
     is_iam: ClassVar[bool] = False
     longest_name: ClassVar[int] = 63
     lower_case: ClassVar[bool] = False
@@ -88,6 +90,14 @@ class ResourceType:
     def properties(self) -> Struct:
         """The schema of its properties; asked for once."""
         raise NotImplementedError
+
+    def problems(self, properties: JsonObject) -> Iterator[str]:
+        """What is wrong with its properties, in the service's form."""
+        for name in properties:
+            if name in self.not_here:
+                yield f"#: the property [{name}] is refused: nothing in the local gateway keeps it"
+        known = {name: v for name, v in properties.items() if name not in self.not_here}
+        yield from self.schema.problems(known, "#")
 
     def new_name(self, stack: str, logical_id: str) -> str:
         """A name for a resource that the template gives none: stack-logicalid-random."""

@@ -41,6 +41,13 @@ class Function(ApiType):
     replacing = ("FunctionName", "PackageType")
     attributes = ("Arn",)
     longest_name = 64
+    not_here = (
+        "FunctionScalingConfig",
+        "PublishToLatestPublished",
+        "RecursiveLoop",
+        "ReservedConcurrentExecutions",
+        "RuntimeManagementConfig",
+    )
     _DEFAULTS: ClassVar[JsonObject] = {
         "Description": "",
         "Timeout": 3,
@@ -56,7 +63,7 @@ class Function(ApiType):
         return of_operation(
             "lambda",
             "CreateFunction",
-            without=("Publish", "PublishTo"),
+            without=("AcceleratorConfig", "Publish", "PublishTo", "RuntimeConfig"),
             more={"Code": code, "Tags": TAGS},
             required=("Code", "Role"),
             names={"KmsKeyArn": "KMSKeyArn"},
@@ -275,6 +282,13 @@ class LogGroup(ApiType):
     attributes = ("Arn",)
     longest_name = 512
     not_sent = ("RetentionInDays", "LogGroupName")
+    not_here = (
+        "BearerTokenAuthenticationEnabled",
+        "DataProtectionPolicy",
+        "DeletionProtectionEnabled",
+        "FieldIndexPolicies",
+        "ResourcePolicyDocument",
+    )
 
     def properties(self) -> Struct:
         return of_operation(

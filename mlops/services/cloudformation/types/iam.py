@@ -135,6 +135,7 @@ class Policy(ResourceType):
     type = "AWS::IAM::Policy"
     is_iam = True
     tagged = False
+    not_here = ("Groups", "Users")
     longest_name = 128
 
     def properties(self) -> Struct:
@@ -184,6 +185,7 @@ class ManagedPolicy(ApiType):
     }
     is_iam = True
     tagged = False
+    not_here = ("Groups", "Users")
     longest_name = 128
     not_sent = ("Roles", "ManagedPolicyName")
 

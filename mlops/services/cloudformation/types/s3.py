@@ -224,6 +224,21 @@ class Bucket(ResourceType):
     replacing = ("BucketName",)
     attributes = ("Arn", "DomainName", "RegionalDomainName", "DualStackDomainName")
     lower_case = True
+    not_here = (
+        "AccelerateConfiguration",
+        "AnalyticsConfigurations",
+        "IntelligentTieringConfigurations",
+        "InventoryConfigurations",
+        "LoggingConfiguration",
+        "MetadataConfiguration",
+        "MetadataTableConfiguration",
+        "MetricsConfigurations",
+        "NotificationConfiguration",
+        "ObjectLockConfiguration",
+        "ObjectLockEnabled",
+        "ReplicationConfiguration",
+        "WebsiteConfiguration",
+    )
 
     def properties(self) -> Struct:
         settings = {setting.prop: setting.schema for setting in _SETTINGS}

@@ -19,6 +19,25 @@ from mlops.services.cloudformation.types.base import (
     tag_changes,
 )
 
+_NO_PROPERTIES = (
+    "AcceleratorPartitionLayouts",
+    "AcceleratorType",
+    "AdditionalModelDataSources",
+    "AdditionalS3DataSource",
+    "BaseModel",
+    "ContainerMetricsConfig",
+    "CrossRegionTrafficConfig",
+    "DeploymentRecommendation",
+    "ETag",
+    "IsCheckpoint",
+    "ManifestEtag",
+    "ManifestS3Uri",
+    "ModelDataETag",
+    "ProductId",
+    "TransformAmiVersion",
+)
+"""Members that the API has and CloudFormation, by its registry's schemas, does not."""
+
 
 class SageMakerType(ApiType):
     service = "sagemaker"
@@ -54,9 +73,7 @@ class Model(SageMakerType):
     )
 
     def properties(self) -> Struct:
-        return of_operation(
-            "sagemaker", "CreateModel", without=("DeploymentRecommendation",), required=()
-        )()
+        return of_operation("sagemaker", "CreateModel", without=_NO_PROPERTIES, required=())()
 
 
 class EndpointConfig(SageMakerType):
@@ -84,7 +101,12 @@ class EndpointConfig(SageMakerType):
     )
 
     def properties(self) -> Struct:
-        return of_operation("sagemaker", "CreateEndpointConfig", required=("ProductionVariants",))()
+        return of_operation(
+            "sagemaker",
+            "CreateEndpointConfig",
+            without=_NO_PROPERTIES,
+            required=("ProductionVariants",),
+        )()
 
 
 class Endpoint(SageMakerType):
@@ -164,7 +186,11 @@ class Pipeline(SageMakerType):
         return of_operation(
             "sagemaker",
             "CreatePipeline",
-            without=("PipelineDefinitionS3Location", "ClientRequestToken"),
+            without=(
+                "PipelineDefinitionS3Location",
+                "ClientRequestToken",
+                "PipelineVersionAliases",
+            ),
             more={"PipelineDefinition": definition},
             required=("PipelineName", "PipelineDefinition", "RoleArn"),
         )()
@@ -268,6 +294,12 @@ class ModelPackage(SageMakerType):
         "ModelPackageStatus": "ModelPackageStatus",
         "CreationTime": "CreationTime",
     }
+    not_here = (
+        "AdditionalInferenceSpecificationsToAdd",
+        "ClientToken",
+        "ModelPackageName",
+        "ModelPackageVersion",
+    )
     _UPDATED = ("ModelApprovalStatus", "ApprovalDescription", "CustomerMetadataProperties")
 
     @property
@@ -279,7 +311,14 @@ class ModelPackage(SageMakerType):
         return of_operation(
             "sagemaker",
             "CreateModelPackage",
-            without=("ClientToken", "ModelPackageName", "ModelLifeCycle"),
+            without=(
+                *_NO_PROPERTIES,
+                "ClientToken",
+                "ModelPackageName",
+                "ModelLifeCycle",
+                "ManagedStorageType",
+                "ModelPackageRegistrationType",
+            ),
             more={"ApprovalDescription": update["ApprovalDescription"]},
             required=("ModelPackageGroupName",),
         )()

@@ -84,13 +84,14 @@ class Repository(ApiType):
     attributes = ("Arn", "RepositoryUri")
     longest_name = 256
     lower_case = True
+    not_here = ("ImageTagMutabilityExclusionFilters",)
     not_sent = ("LifecyclePolicy", "RepositoryPolicyText", "EmptyOnDelete", "RepositoryName")
 
     def properties(self) -> Struct:
         return of_operation(
             "ecr",
             "CreateRepository",
-            without=("RegistryId",),
+            without=("RegistryId", "ImageTagMutabilityExclusionFilters"),
             more={
                 "LifecyclePolicy": Struct({"LifecyclePolicyText": STRING, "RegistryId": STRING}),
                 "RepositoryPolicyText": DOCUMENT,

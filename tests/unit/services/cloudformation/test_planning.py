@@ -117,6 +117,8 @@ QUEUE = "AWS::SQS::Queue"
         (resources(A={"Type": QUEUE, "Properties": {"Foo": 1, "DelaySeconds": "x"}}),
          "Properties validation failed for resource A with message: #: extraneous key [Foo] is not "
          "permitted, #/DelaySeconds: expected type: integer, found: String"),
+        (resources(A={"Type": "AWS::S3::Bucket", "Properties": {"WebsiteConfiguration": {}}}),
+         "#: the property [WebsiteConfiguration] is refused: nothing in the local gateway"),
         (resources(A={"Type": "AWS::SageMaker::Endpoint"}),
          "#: required key [EndpointConfigName] not found"),
         (resources(A={"Type": "AWS::SageMaker::Model",
