@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
@@ -24,7 +25,7 @@ _NOT_PASSED_ON = frozenset(
 )
 _THINGS = ("ResourceArn", "StreamARN")
 """Members that name the thing by its ARN, in whatever operation."""
-_AWS_KEYS = b"alias/aws/"
+_AWS_KEY = re.compile(rb"alias/aws/\w+")
 
 _logger = logging.getLogger(__name__)
 
@@ -77,18 +78,20 @@ class MotoFace:
 
     def _carry_out(self, service: AllowedService, asked: Asked) -> Answer:
         members = checked_members(service, asked)
-        if not _changes(service, asked):
+        change = self._change(service, asked, members)
+        if change is None:
             return self._world.ask(service.name, asked.operation, asked.wire)
-        change = Change(
-            scope_of(service, asked.operation, members), asked.operation == service.ends
-        )
         return self._world.change(service.name, asked.operation, asked.wire, change)
 
-
-def _changes(service: AllowedService, asked: Asked) -> bool:
-    """Whether a request changes something. AWS's own keys are made by whoever first names one."""
-    named = service.name == "kms" and _AWS_KEYS in asked.wire.body
-    return named or asked.operation in service.writes
+    def _change(self, service: AllowedService, asked: Asked, members: JsonObject) -> Change | None:
+        """What a request changes; None where it only reads."""
+        if asked.operation in service.writes:
+            scope = scope_of(service, asked.operation, members)
+            return Change(scope, asked.operation == service.ends)
+        # AWS's own keys are made by whoever first names one, to encrypt with it or to look at it.
+        named = _AWS_KEY.search(asked.wire.body) if service.name == "kms" else None
+        key = named.group().decode() if named else None
+        return None if key is None or self._world.has("kms", key) else Change(key)
 
 
 def scope_of(service: AllowedService, operation: str, request: JsonObject) -> str:

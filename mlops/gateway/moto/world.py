@@ -25,6 +25,7 @@ from mlops.settings import Settings
 
 _SEED_BITS = 256  # a key of KMS is drawn from it
 _FORGET_EVERY = 1000
+_CLOSE_SECONDS = 3.0
 
 _logger = logging.getLogger(__name__)
 
@@ -109,9 +110,15 @@ class World:
             self._backends = None
 
     def close(self) -> None:
-        with ONE_AT_A_TIME:
+        """Take no more requests. One that takes long is left to the end of the process."""
+        if not ONE_AT_A_TIME.acquire(timeout=_CLOSE_SECONDS):
+            _logger.warning("the journal is left open: a request to moto does not end")
+            return
+        try:
             self._journal.close()
             self._backends = None
+        finally:
+            ONE_AT_A_TIME.release()
 
     def _keep(self, entry: Entry, change: Change) -> None:
         if not (change.ends and self._journal.forget_thing(entry.service, entry.scope)):
