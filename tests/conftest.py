@@ -47,6 +47,23 @@ def base_image(docker_engine: Engine) -> str:
     return BASE_IMAGE
 
 
+TINY_SERVER = Path(__file__).parent / "data/tiny_server"
+"""The smallest model server: `serve`, as an image needs it and as plain processes."""
+
+
+@pytest.fixture(scope="session")
+def tiny_server_image(docker_engine: Engine, base_image: str) -> Iterator[str]:
+    """The tiny server as an image, gone after the tests."""
+    tag = f"mlops-test-tiny-server:local-{os.getpid()}"
+    lines = docker_engine.client.build(
+        path=str(TINY_SERVER), tag=tag, buildargs={"BASE": base_image}, rm=True, decode=True
+    )
+    for line in lines:
+        assert "error" not in line, line["error"]
+    yield tag
+    docker_engine.client.remove_image(tag, force=True)
+
+
 def _make_base_image(engine: Engine) -> None:
     repository, tag = BASE_IMAGE.split(":")
     for name in (DEBIAN_IMAGE, "python:3.11-slim"):  # what `make images` stands on

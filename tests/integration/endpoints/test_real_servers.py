@@ -28,7 +28,6 @@ from mlops.gateway.process import ensure_gateway, find_gateway
 from mlops.gateway.server import GatewayThread
 from mlops.ports import SERVERS_LABEL, ContainerRuntime
 from mlops.runtimes.choice import choose_runtime
-from mlops.runtimes.docker_engine import Engine
 from mlops.runtimes.namespaces import Isolation, Namespaces, probe_namespaces
 from mlops.runtimes.process_runtime import ProcessRuntime
 from mlops.runtimes.process_tree import marked
@@ -38,19 +37,6 @@ from .conftest import Account
 
 TINY = Path(__file__).resolve().parents[2] / "data/tiny_server"
 TAG = "mlops-test-tiny-server:local"
-
-
-@pytest.fixture(scope="session")
-def tiny_image(docker_engine: Engine, base_image: str) -> Iterator[str]:
-    """The tiny server as an image, gone after the tests."""
-    tag = f"{TAG}-{os.getpid()}"
-    lines = docker_engine.client.build(
-        path=str(TINY), tag=tag, buildargs={"BASE": base_image}, rm=True, decode=True
-    )
-    for line in lines:
-        assert "error" not in line, line["error"]
-    yield tag
-    docker_engine.client.remove_image(tag, force=True)
 
 
 @dataclass
@@ -98,7 +84,7 @@ def lasting_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sit
 
 
 def made_site(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> Iterator[Site]:
-    tag = request.getfixturevalue("tiny_image") if kind == "docker" else TAG
+    tag = request.getfixturevalue("tiny_server_image") if kind == "docker" else TAG
     # Below `containers/`, as the setting says; from there to this test's own folder.
     folder = os.path.relpath(TINY, Path(__file__).resolve().parents[3] / "containers")
     settings = Settings(

@@ -14,11 +14,14 @@ from pathlib import Path
 
 import boto3
 from sagemaker.core.processing import ScriptProcessor
+from sagemaker.core.resources import Endpoint, EndpointConfig, Model, ModelPackage
 from sagemaker.core.shapes import (
+    ContainerDefinition,
     ProcessingInput,
     ProcessingOutput,
     ProcessingS3Input,
     ProcessingS3Output,
+    ProductionVariant,
 )
 from sagemaker.core.training.configs import Compute, InputData, OutputDataConfig, SourceCode
 from sagemaker.core.workflow.conditions import ConditionGreaterThanOrEqualTo
@@ -37,6 +40,7 @@ from sagemaker.serve.model_builder import ModelBuilder
 from sagemaker.train import ModelTrainer
 
 BUCKET = "mlops-us-east-1-000000000000"
+SERVER_IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/tiny-server:latest"
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-processing:latest"
 ROLE = "arn:aws:iam::000000000000:role/mlops-execution"
 
@@ -112,7 +116,7 @@ def build(session: PipelineSession, code: Path) -> Pipeline:
         property_files=[report],
     )
     model = ModelBuilder(
-        s3_model_data_url=artifact, image_uri=IMAGE, role_arn=ROLE, sagemaker_session=session
+        s3_model_data_url=artifact, image_uri=SERVER_IMAGE, role_arn=ROLE, sagemaker_session=session
     )
     register = ModelStep(
         name="Register",
@@ -181,6 +185,32 @@ def run(pipeline: Pipeline, **parameters: float) -> dict[str, object]:
     }
 
 
+def deploy(group: str) -> dict[str, object]:
+    """The newest package of a group, as an endpoint that is asked and deleted again."""
+    packages = list(ModelPackage.get_all(model_package_group_name=group))
+    container = ContainerDefinition(model_package_name=packages[0].model_package_arn)
+    model = Model.create(model_name="v3", containers=[container], execution_role_arn=ROLE)
+    variant = ProductionVariant(
+        variant_name="one",
+        model_name="v3",
+        initial_instance_count=1,
+        instance_type="ml.m5.large",
+    )
+    config = EndpointConfig.create(endpoint_config_name="v3", production_variants=[variant])
+    endpoint = Endpoint.create(endpoint_name="v3", endpoint_config_name="v3")
+    endpoint.wait_for_status("InService", poll=1)
+    told = {
+        "packages": [package.model_package_version for package in packages],
+        "status": endpoint.endpoint_status,
+        "answer": endpoint.invoke(body="1,2", content_type="text/csv").body.read().decode(),
+        "endpoints": [each.endpoint_name for each in Endpoint.get_all()],
+    }
+    for made in (endpoint, config, model):
+        made.delete()
+    told["left"] = [each.endpoint_name for each in Endpoint.get_all()]
+    return told
+
+
 def main() -> None:
     quiet = {
         "SchemaVersion": "1.0",
@@ -198,6 +228,7 @@ def main() -> None:
     other = answered(session, code / "fails.py")
     other.upsert(role_arn=ROLE)
     told["answered"] = run(other)
+    told["deployed"] = deploy("v3")
     print(json.dumps(told))
 
 

@@ -10,16 +10,23 @@ import json
 import os
 import subprocess
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mlops.aws import LOCAL_ACCESS_KEY
+from mlops.errors import RuntimeUnavailable
+from mlops.runtimes.docker_engine import find_engine
+from mlops.settings import DEFAULT_IMAGES, ImageMapping, Settings
 
 from .conftest import BUCKET, unpacked
 
+SERVER_IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/tiny-server:latest"
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-processing:latest"
+TINY_SERVER = Path(__file__).resolve().parents[2] / "data/tiny_server"
+CONTAINERS = Path(__file__).resolve().parents[3] / "containers"
 LEAST = ("5.0", "50.0")
 """A gate that the score of 9 passes, and one that it does not."""
 
@@ -35,12 +42,12 @@ CODE = {
         given, _ = parser.parse_known_args()
         rows = pathlib.Path(os.environ["SM_CHANNEL_TRAIN"], "rows.csv").read_text().split()
         score = sum(map(int, rows)) * given.factor
-        pathlib.Path(os.environ["SM_MODEL_DIR"], "weights").write_text(str(score))
+        pathlib.Path(os.environ["SM_MODEL_DIR"], "name").write_text(str(score))
     """,
     "evaluate.py": """
         import json, pathlib, tarfile
         with tarfile.open("/opt/ml/processing/input/model/model.tar.gz") as archive:
-            score = int(archive.extractfile("weights").read())
+            score = int(archive.extractfile("name").read())
         report = pathlib.Path("/opt/ml/processing/output/report/report.json")
         report.write_text(json.dumps({"score": score}))
     """,
@@ -53,6 +60,18 @@ CODE = {
 def runtime_name() -> str:
     """Docker where an engine answers, else processes: importing SDK v3 takes 15 s each time."""
     return "auto"
+
+
+@pytest.fixture
+def settings(runtime_name: str, tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
+    """What the model is served by is the tests' own little server, in either runtime."""
+    tag = "mlops-test-tiny-server:local"
+    with suppress(RuntimeUnavailable):
+        find_engine()
+        tag = request.getfixturevalue("tiny_server_image")
+    place = os.path.relpath(TINY_SERVER, CONTAINERS)  # as the setting says: from there
+    images = (ImageMapping("*/tiny-server:*", tag, place), *DEFAULT_IMAGES)
+    return Settings(store=tmp_path / "store", runtime=runtime_name, images=images)
 
 
 @pytest.fixture
@@ -154,7 +173,7 @@ def build_v2(session: Any, settings: Any, code: Path) -> Any:
         inputs=[ProcessingInput(artifact, "/opt/ml/processing/input/model")],
         property_files=[report],
     )
-    model = Model(IMAGE, artifact, settings.execution_role_arn, sagemaker_session=session)
+    model = Model(SERVER_IMAGE, artifact, settings.execution_role_arn, sagemaker_session=session)
     register = ModelStep(
         name="Register",
         step_args=model.register(
@@ -222,7 +241,7 @@ def registered(session: Any, group: str) -> dict[str, Any]:
 def test_v3_and_v2_come_to_the_same_outcome(
     told_by_v3: dict[str, Any], session: Any, settings: Any, code: Path
 ) -> None:
-    answered = told_by_v3.pop("answered")
+    answered, deployed = told_by_v3.pop("answered"), told_by_v3.pop("deployed")
     passed, missed = (told_by_v3[least] for least in LEAST)
     assert passed["status"] == "Succeeded", passed
     assert set(passed["steps"]) == {"Prepare", "Train", "Evaluate", "Gate", "Register"}
@@ -230,8 +249,16 @@ def test_v3_and_v2_come_to_the_same_outcome(
     assert missed["steps"]["TooLow"] == ["Failed", "below 50.0"]
     assert told_by_v3 == outcomes_of_v2(session, settings, code)
     assert registered(session, "v3") == registered(session, "v2")
-    assert registered(session, "v3")["files"] == {"weights": "9"}
+    assert registered(session, "v3")["files"] == {"name": "9"}
     # A trigger in DependsOn, which v2 does not have.
     assert answered["status"] == "CompletedWithFailures"
     statuses = {name: status for name, (status, _) in answered["steps"].items()}
     assert statuses == {"Fails": "Failed", "Tell": "Succeeded"}
+    # What v3 registered, it has deployed and asked; the answer is the model's file and the row.
+    assert deployed == {
+        "packages": [1],
+        "status": "InService",
+        "answer": "91,2",
+        "endpoints": ["v3"],
+        "left": [],
+    }
