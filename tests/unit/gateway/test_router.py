@@ -61,6 +61,15 @@ FORM = {"CONTENT_TYPE": "application/x-www-form-urlencoded; charset=utf-8"}
         ),
         (environ("GET", "/endpoints/e/invocations"), "s3"),  # an object of a bucket
         (environ("PUT", "/endpoints/e/other"), "s3"),
+        (environ(X_AMZ_TARGET="AmazonEC2ContainerRegistry_V20150921.PutImage"), "ecr"),
+        (environ("GET", "/v2/"), "registry"),
+        (environ("GET", "/v2"), "registry"),
+        (environ("PATCH", "/v2/app/blobs/uploads/x", AUTHORIZATION="Basic QVdTOng="), "registry"),
+        (environ("POST", "/v2/app/blobs/uploads/", **FORM), "registry"),
+        (environ("GET", "/v2-bucket/key"), "s3"),
+        (environ("GET", "/v2/key", HOST="bucket.localhost:4000"), "s3"),
+        (environ("GET", "/v2/apis", AUTHORIZATION=signed("apigateway")), "apigateway"),
+        (environ("GET", "/v2/k", "X-Amz-Credential=A%2F20260301%2Fr%2Fs3%2Faws4_request"), "s3"),
     ],
 )
 def test_service_of(request_: dict[str, Any], service: str) -> None:
