@@ -6,13 +6,11 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from uuid import uuid4
 
-from mlops.errors import InvalidKey, MlopsError, ServiceError
+from mlops.errors import MlopsError, ServiceError
 from mlops.hosting.async_carrier import Carrier
-from mlops.hosting.async_invocation import AsyncInvocation, plan_invocation
-from mlops.hosting.async_queue import KIND as ASYNC_KIND
-from mlops.hosting.async_queue import AsyncQueue, fail
+from mlops.hosting.async_invocation import AsyncInvocation
+from mlops.hosting.async_queues import AsyncQueues
 from mlops.hosting.endpoint import KIND, Endpoint, EndpointStatus, new_document
 from mlops.hosting.fleet import ENDPOINT_LABEL
 from mlops.hosting.invocation import Invocation, InvocationAnswer, Invoker, StreamedAnswer
@@ -71,8 +69,8 @@ class EndpointManager:
             runtime, objects, clock, self.folder, self._environment, pause_seconds
         )
         self._invoker = Invoker(settings)
-        self._carrier = Carrier(objects, self._invoker, clock, settings.store / "async-payloads")
-        self._queues: dict[str, AsyncQueue] = {}
+        payloads = settings.store / "async-payloads"
+        self._queues = AsyncQueues(Carrier(objects, self._invoker, clock, payloads), state, clock)
         self._lock = threading.Lock()
         self._endpoints: dict[str, Endpoint] = {}
 
@@ -144,13 +142,9 @@ class EndpointManager:
             MlopsError: a server of it cannot be ended.
         """
         self.get(name, arn).delete()
-        with self._lock:
-            queue = self._queues.get(name)
-        if queue is not None:
-            queue.end(_deleted(name))
+        self._queues.end(name)
         with self._lock:
             self._endpoints.pop(name, None)
-            self._queues.pop(name, None)
 
     # --- looking ---
 
@@ -196,42 +190,15 @@ class EndpointManager:
             ServiceError: ``ValidationError``: no such endpoint, or it takes none.
             StoreError, DiskFull: it cannot be kept.
         """
-        endpoint = self._known(name)
-        settings = endpoint.async_settings
-        if settings is None:
-            raise ServiceError(
-                "ValidationError",
-                f"Endpoint {name} has no AsyncInferenceConfig: it answers InvokeEndpoint, not "
-                "InvokeEndpointAsync.",
-            )
-        endpoint.check_open()
-        try:
-            made = plan_invocation(request, settings, id=str(uuid4()), now=self._clock.now())
-        except InvalidKey as error:
-            raise ServiceError("ValidationError", str(error)) from error
-        self._queue(endpoint).put(made, request.get("Body") or b"")
-        return made
+        return self._queues.enqueue(self._known(name), request)
 
     def queued(self) -> Mapping[str, int]:
         """How many asynchronous invocations have not ended, by endpoint; none without any."""
-        with self._lock:
-            queues = list(self._queues.items())
-        counts = {name: queue.pending() for name, queue in queues}
-        return {name: pending for name, pending in counts.items() if pending}
+        return self._queues.pending()
 
     def backlog(self, name: str) -> JsonObject | None:
         """The metrics of an endpoint's queue (`AsyncQueue.document`); None before it had any."""
-        with self._lock:
-            queue = self._queues.get(name)
-        return None if queue is None else queue.document()
-
-    def _queue(self, endpoint: Endpoint) -> AsyncQueue:
-        with self._lock:
-            queue = self._queues.get(endpoint.name)
-            if queue is None:
-                queue = AsyncQueue(endpoint, self._carrier, self._state, self._clock)
-                self._queues[endpoint.name] = queue
-            return queue
+        return self._queues.document(name)
 
     def _invoked(self, name: str) -> Endpoint:
         endpoint = self._known(name)
@@ -278,27 +245,7 @@ class EndpointManager:
         for name, endpoint in self._endpoints.items():
             if found.get(name) and endpoint.fleet is not None:
                 endpoint.fleet.wait_for_found(ADOPTION_SECONDS)
-        self._restore_queues()
-
-    def _restore_queues(self) -> None:
-        """Go on with the asynchronous invocations that were acknowledged and have not ended."""
-        kept: dict[str, list[AsyncInvocation]] = {}
-        for record in self._state.list_resources(ASYNC_KIND):
-            invocation = AsyncInvocation.from_document(record.document)
-            kept.setdefault(invocation.endpoint, []).append(invocation)
-        self._carrier.sweep({each.id for several in kept.values() for each in several})
-        for name, invocations in kept.items():
-            endpoint = self._endpoints.get(name)
-            if endpoint is not None and endpoint.status not in (
-                EndpointStatus.DELETING,
-                EndpointStatus.FAILED,
-            ):
-                self._queue(endpoint).restore(invocations)
-                continue
-            for invocation in invocations:
-                fail(invocation, _deleted(name), self._carrier)
-                self._state.delete_resource(ASYNC_KIND, invocation.id)
-                self._carrier.forget(invocation)
+        self._queues.recover(self._endpoints)
 
     def _found_servers(self) -> Mapping[str, Sequence[RunningServer]]:
         found: dict[str, list[RunningServer]] = {}
@@ -334,8 +281,7 @@ class EndpointManager:
 
     def close(self) -> None:
         """Let go of every endpoint. Servers go on, unless the state folder is gone."""
-        for queue in list(self._queues.values()):
-            queue.close()
+        self._queues.close()
         gone = not (self._settings.store / "state.db").exists()
         for endpoint in self.list():
             if gone:
@@ -359,10 +305,6 @@ class EndpointManager:
     def _environment(self) -> Mapping[str, str]:
         host = self._runtime.gateway_host
         return common_environment(surroundings_at(self._gateway_url(), host, self._settings.region))
-
-
-def _deleted(name: str) -> str:
-    return f"Endpoint {name} was deleted before the request was carried out."
 
 
 def _invalid(message: str) -> ServiceError:
