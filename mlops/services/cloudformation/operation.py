@@ -191,7 +191,10 @@ class StackOperation:
     def _go_forward(self, stack: Stack, inputs: Inputs, verb: str) -> tuple[str, JsonObject | None]:
         """What failed as a sentence, or what the stack is to be after it."""
         imported = ImportedNames(self._exports)
-        plan = plan_of(inputs, self._identify(stack), imported)
+        try:
+            plan = plan_of(inputs, self._identify(stack), imported)
+        except ServiceError as error:  # what was there when it was asked for has gone meanwhile
+            return f"{error.what} ", None
         forward = Forward(self._book, self._aws, stack, plan, self._signals, imported)
         failures = forward.run()
         if failures:

@@ -6,7 +6,7 @@ One record of the state store for each, so that a change of one resource writes 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -296,22 +296,32 @@ def _stack(document: JsonObject) -> Stack:
         name: _moment(document.get(name)) for name in ("created_at", "updated_at", "deleted_at")
     }
     inputs = {
-        name: None if document[name] is None else Inputs(**document[name])
+        name: None if document.get(name) is None else _inputs(document[name])
         for name in ("current", "target")
     }
-    return Stack(**{**document, **moments, **inputs})
+    return Stack(**_known(Stack, {**document, **moments, **inputs}))
 
 
 def _resource(document: JsonObject) -> ResourceState:
     moments = {name: _moment(document[name]) for name in ("created_at", "updated_at")}
-    return ResourceState(**{**document, **moments})
+    return ResourceState(**_known(ResourceState, {**document, **moments}))
 
 
 def _change_set(document: JsonObject) -> ChangeSet:
     made = {**document, "created_at": _moment(document["created_at"])}
-    return ChangeSet(**{**made, "inputs": Inputs(**document["inputs"])})
+    return ChangeSet(**_known(ChangeSet, {**made, "inputs": _inputs(document["inputs"])}))
 
 
-def changed(state: ResourceState, now: datetime, **fields: Any) -> ResourceState:
+def _inputs(document: JsonObject) -> Inputs:
+    return Inputs(**_known(Inputs, document))
+
+
+def _known(record: Any, document: JsonObject) -> JsonObject:
+    """What another version has written beside is left out: a gateway has to start all the same."""
+    names = {each.name for each in fields(record)}
+    return {name: value for name, value in document.items() if name in names}
+
+
+def changed(state: ResourceState, now: datetime, **to: Any) -> ResourceState:
     """A resource's state with some fields changed; a reason is that of this change."""
-    return replace(state, updated_at=now, **{"reason": None, **fields})
+    return replace(state, updated_at=now, **{"reason": None, **to})

@@ -186,9 +186,7 @@ class CloudFormationService:
         self.update(stack, inputs, request, "UpdateStack")
         return {"StackId": stack.id}
 
-    def update(
-        self, stack: Stack, inputs: Inputs, request: JsonObject, operation: str, **fields: Any
-    ) -> None:
+    def update(self, stack: Stack, inputs: Inputs, request: JsonObject, operation: str) -> None:
         """Begin an update.
 
         Raises:
@@ -196,20 +194,19 @@ class CloudFormationService:
         """
         if stack.status != "UPDATE_FAILED" and not self.differs(stack, inputs):
             raise _invalid(NO_UPDATES)
-        updated = replace(
-            stack,
-            **self.of_operation(request, operation, stack),
-            status="UPDATE_IN_PROGRESS",
-            target=inputs,
-            updated_at=self._book.now(),
-            disable_rollback=request.get("DisableRollback", False),
-            role_arn=request.get("RoleARN", stack.role_arn),
-            **fields,
-        )
         with self._host.lock:
-            fresh = self._book.stack(stack.id)
-            if fresh is None or fresh.status != stack.status:
-                check_updatable(fresh or stack)
+            fresh = self._book.stack(stack.id) or stack
+            if fresh.status != stack.status:
+                check_updatable(fresh)
+            updated = replace(
+                fresh,
+                **self.of_operation(request, operation, fresh),
+                status="UPDATE_IN_PROGRESS",
+                target=inputs,
+                updated_at=self._book.now(),
+                disable_rollback=request.get("DisableRollback", False),
+                role_arn=request.get("RoleARN", fresh.role_arn),
+            )
             self.start(updated)
 
     def differs(self, stack: Stack, inputs: Inputs) -> bool:

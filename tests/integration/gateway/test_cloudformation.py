@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from botocore.exceptions import ClientError, WaiterError
 
 from mlops.app import compose_gateway
+from mlops.gateway.client import GatewayClient
 from mlops.gateway.server import GatewayThread
 from mlops.runtimes.fake import FakeContainer, FakeRuntime
 from mlops.runtimes.fake_model import FakeModelServer, Reply
@@ -72,7 +74,9 @@ class Server(FakeModelServer):
             return 1
         if factor == "late":
             self.reached.set()
-            self.go.wait(60)
+            while not self.go.wait(0.05):
+                if container.terminated.is_set():
+                    return 143
         return super().__call__(container)
 
 
@@ -240,6 +244,20 @@ def test_the_next_gateway_takes_a_stack_up(
         runtime_client = client("sagemaker-runtime", url)
         assert runtime_client.invoke_endpoint(EndpointName="e", Body=b"1")["Body"].read() == b"late"
         assert len(client("sagemaker", url).list_models()["Models"]) == 1
+
+
+def test_a_reset_ends_a_stack_on_its_way(
+    tmp_path: Path, runtime: FakeRuntime, server: Server
+) -> None:
+    settings = Settings(store=tmp_path / "store", allow_reset=True)
+    late = [{"ParameterKey": "Factor", "ParameterValue": "late"}]
+    with GatewayThread(compose_gateway(settings, runtime)) as url:
+        session = boto3.Session("any", "thing", region_name="us-east-1")
+        client = session.client("cloudformation", endpoint_url=url)
+        client.create_stack(StackName="s", TemplateBody=SERVING, Parameters=late)
+        assert server.reached.wait(60)
+        GatewayClient(url).reset(settings.store)
+        assert client.list_stacks()["StackSummaries"] == []
 
 
 # --- the other types ---

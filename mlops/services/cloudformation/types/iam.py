@@ -133,6 +133,7 @@ class Policy(ResourceType):
     """An inline policy of roles. ``Ref`` is a name of the stack's own making."""
 
     type = "AWS::IAM::Policy"
+    attributes = ("Id",)
     is_iam = True
     tagged = False
     not_here = ("Groups", "Users")
@@ -155,7 +156,7 @@ class Policy(ResourceType):
             _put_inline(aws, role, properties)
 
     def read(self, aws: Aws, name: str, properties: JsonObject) -> Made:
-        return Made(name)
+        return Made(name, {"Id": name})
 
     def update(self, aws: Aws, name: str, old: JsonObject, new: JsonObject) -> None:
         self.settle(aws, name, new)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,7 +38,8 @@ class MemoryState:
 
     def put_resource(self, resource: ResourceRecord) -> None:
         with self._lock:
-            self._records[resource.kind, resource.name] = replace(resource)
+            document = json.loads(json.dumps(resource.document))
+            self._records[resource.kind, resource.name] = replace(resource, document=document)
 
     def get_resource(self, kind: str, name: str) -> ResourceRecord | None:
         with self._lock:

@@ -333,6 +333,12 @@ def test_exports_and_imports(stacks: Stacks) -> None:
     assert stacks.ask("ListExports")["Exports"][0]["Value"] == "m"
     with pytest.raises(ServiceError, match="cannot be deleted as it is in use by t"):
         stacks.delete()
+    stack = stacks.update(exporting.replace("ModelName: m}", "ModelName: k}"))
+    assert stack["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+    assert "cannot be updated as it is in use by t" in stacks.reason(
+        "s", "UPDATE_ROLLBACK_IN_PROGRESS"
+    )
+    assert stack["Outputs"][0]["OutputValue"] == "m"
     stacks.ask(
         "CreateStack",
         StackName="u",
