@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
+from mlops.aws_model import load_service
 from mlops.errors import MlopsError, ServiceError
 from mlops.gateway.moto.allow_list import AllowedService, allow_list
 from mlops.gateway.moto.journal import SEVERAL
@@ -72,7 +73,7 @@ class MotoFace:
             why = service.refused.get(asked.operation)
             return refuse(environ, service.name, operation=asked.operation, why=why)
         try:
-            return _response(asked, self._carry_out(service, asked))
+            return _response(service, asked, self._carry_out(service, asked))
         except MotoFailed as error:
             raise _failure(service, asked.operation, error) from error
 
@@ -105,11 +106,11 @@ def scope_of(service: AllowedService, operation: str, request: JsonObject) -> st
     return str(tables[0]).rpartition("/")[2] if len(tables) == 1 else SEVERAL
 
 
-def _response(asked: Asked, answer: Answer) -> Response:
+def _response(service: AllowedService, asked: Asked, answer: Answer) -> Response:
     headers = {name.lower(): value for name, value in answer.headers.items()}
     body = answer.body
     if answer.status >= 400 and asked.target:
-        body = _with_message(body)
+        body = _modelled_error(service.name, asked.operation, json.loads(body))
     return Response(
         HTTPStatus(answer.status),
         body,
@@ -118,11 +119,14 @@ def _response(asked: Asked, answer: Answer) -> Response:
     )
 
 
-def _with_message(body: bytes) -> bytes:
-    """An error with a message: some of moto's have none, which clients need not expect."""
-    document = json.loads(body)
-    told = document.get("message") or document.get("Message") or document.get("__type", "")
-    return json.dumps({**document, "message": told}).encode()
+def _modelled_error(service: str, operation: str, document: JsonObject) -> bytes:
+    """An error as the operation's model has it: some of moto's lack a message or half the name."""
+    code = str(document.get("__type", "")).rpartition("#")[2]
+    listed = {shape.name for shape in load_service(service).operation_model(operation).error_shapes}
+    if code not in listed and f"{code}Exception" in listed:
+        code = f"{code}Exception"
+    told = document.get("message") or document.get("Message") or code
+    return json.dumps({**document, "__type": code, "message": told}).encode()
 
 
 def _failure(service: AllowedService, operation: str, error: MotoFailed) -> ServiceError:

@@ -25,6 +25,7 @@ from mlops.app import compose_gateway
 from mlops.clock import SystemClock
 from mlops.errors import ServiceError
 from mlops.gateway.client import GatewayClient
+from mlops.gateway.moto.adapting import ONE_AT_A_TIME
 from mlops.gateway.moto.journal import SEVERAL, Journal, Limits, Wire
 from mlops.gateway.moto.world import Change, World
 from mlops.gateway.process import ensure_gateway, stop_gateway
@@ -378,6 +379,12 @@ def test_a_role_is_what_it_was_created_as_and_any_other_name_is_a_role(tmp_path:
         assert [role["RoleName"] for role in iam.list_roles()["Roles"]] == ["made"]
 
 
+def test_others_do_not_wait_for_a_request_to_moto(aws: Clients) -> None:
+    with ONE_AT_A_TIME:  # as while moto is imported
+        assert aws("sagemaker").list_pipelines()["PipelineSummaries"] == []
+        assert aws("iam").get_role(RoleName="any")["Role"]["RoleName"] == "any"
+
+
 def test_finding_a_role_imports_no_moto(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from mlops.app import compose_gateway;"
@@ -468,6 +475,12 @@ def test_a_member_that_would_be_pretended_is_refused(
 ) -> None:
     with pytest.raises(ClientError, match=told):
         getattr(aws(service), call)(**request_)
+
+
+def test_an_error_of_motos_is_named_as_the_model_has_it(aws: Clients) -> None:
+    dynamodb = aws("dynamodb")
+    with pytest.raises(dynamodb.exceptions.ResourceNotFoundException):
+        dynamodb.describe_time_to_live(TableName="nothing")  # moto says ResourceNotFound
 
 
 def test_a_key_that_could_not_be_made_again_is_refused(aws: Clients) -> None:
