@@ -32,6 +32,7 @@ class ModelPackageOperations:
             "DeleteModelPackageGroup": self.delete_group,
             "CreateModelPackage": self.create,
             "DescribeModelPackage": self.describe,
+            "BatchDescribeModelPackage": self.describe_several,
             "UpdateModelPackage": self.update,
             "ListModelPackages": self.list_packages,
             "DeleteModelPackage": self.delete,
@@ -158,6 +159,16 @@ class ModelPackageOperations:
             "LastModifiedTime": package.last_modified_at,
             "LastModifiedBy": self._arns.user_context,
         }
+
+    def describe_several(self, request: JsonObject) -> JsonObject:
+        """BatchDescribeModelPackage: by ARN, those that are there and those that are not."""
+        found, missed = {}, {}
+        for arn in dict.fromkeys(request["ModelPackageArnList"]):
+            try:
+                found[arn] = _listed(self._package("BatchDescribeModelPackage", arn))
+            except ServiceError as error:
+                missed[arn] = {"ErrorCode": error.code, "ErrorResponse": error.what}
+        return {"ModelPackageSummaries": found, "BatchDescribeModelPackageErrorMap": missed}
 
     def update(self, request: JsonObject) -> JsonObject:
         """UpdateModelPackage: approval, description, metadata, specifications."""
@@ -289,6 +300,12 @@ def _group_summary(group: ModelPackageGroupRecord) -> JsonObject:
         "CreationTime": group.created_at,
         "ModelPackageGroupStatus": "Completed",
     }
+
+
+def _listed(package: ModelPackageRecord) -> JsonObject:
+    """botocore's ``BatchDescribeModelPackageSummary``."""
+    asked = ("InferenceSpecification", "ModelPackageDescription", "ModelPackageRegistrationType")
+    return _package_summary(package) | {name: package.request.get(name) for name in asked}
 
 
 def _package_summary(package: ModelPackageRecord) -> JsonObject:

@@ -85,15 +85,29 @@ def _ordered(rows: list[JsonObject], request: JsonObject) -> Sequence[JsonObject
 
 
 def _matches(row: JsonObject, expression: JsonObject) -> bool:
-    if "NestedFilters" in expression:
-        raise invalid("NestedFilters are not supported by the local gateway: use Filters")
     checks = [
         *(_passes(row, rule) for rule in expression.get("Filters", [])),
+        *(_has_such(row, nested) for nested in expression.get("NestedFilters", [])),
         *(_matches(row, inner) for inner in expression.get("SubExpressions", [])),
     ]
     if not checks:
         return True
     return any(checks) if expression.get("Operator") == "Or" else all(checks)
+
+
+def _has_such(row: JsonObject, nested: JsonObject) -> bool:
+    """Whether one entry of a list passes all filters (API reference: ``NestedFilters``).
+
+    The names in the filters are whole: ``InputDataConfig.DataSource.S3DataSource.S3Uri``.
+    """
+    place = nested["NestedPropertyName"]
+    entries = _member(row, place)
+    rules = [rule | {"Name": rule["Name"].removeprefix(f"{place}.")} for rule in nested["Filters"]]
+    return any(
+        all(_passes(entry, rule) for rule in rules)
+        for entry in (entries if isinstance(entries, list) else [])
+        if isinstance(entry, dict)
+    )
 
 
 def _passes(row: JsonObject, rule: JsonObject) -> bool:

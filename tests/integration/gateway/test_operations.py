@@ -95,6 +95,20 @@ def test_a_package_is_approved_found_and_deleted_with_its_group(sagemaker: Any) 
         "Results"
     ]
     assert hit["ModelPackage"]["ModelPackageArn"] == arn
+    place = "InferenceSpecification.Containers"
+    for image, count in ((IMAGE, 1), ("another", 0)):
+        filters = [{"Name": f"{place}.Image", "Operator": "Equals", "Value": image}]
+        nested = {"NestedPropertyName": place, "Filters": filters}
+        found = sagemaker.search(
+            Resource="ModelPackage", SearchExpression={"NestedFilters": [nested]}
+        )
+        assert len(found["Results"]) == count
+    gone = arn.replace("/1", "/7")
+    several = sagemaker.batch_describe_model_package(ModelPackageArnList=[arn, gone])
+    assert several["ModelPackageSummaries"][arn]["ModelApprovalStatus"] == "Approved"
+    missed = several["BatchDescribeModelPackageErrorMap"][gone]
+    assert missed["ErrorCode"] == "ValidationException"
+    assert "Could not find model package" in missed["ErrorResponse"]
     sagemaker.delete_model_package(ModelPackageName=arn)
     sagemaker.delete_model_package_group(ModelPackageGroupName="Group")
     assert sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"] == []
