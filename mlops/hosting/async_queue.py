@@ -66,6 +66,7 @@ class AsyncQueue:
         self._queue: list[tuple[float, int, _Waiting]] = []
         self._numbers = count()
         self._running = 0
+        self._left_so_far = 0
         self._dispatching = False
         self._next_look = 0.0
         self._closed = False
@@ -184,6 +185,7 @@ class AsyncQueue:
                 if self._running >= MOST_AT_ONCE:
                     self._changed.wait(LOOK_SECONDS)
                     continue
+                ended = self._left_so_far
             pause = LOOK_SECONDS
             try:
                 lease = self._endpoint.take_next()
@@ -191,9 +193,12 @@ class AsyncQueue:
                 lease, pause = None, FIRST_PAUSE_SECONDS  # none is up: the queue waits for one
             if lease is not None:
                 return lease
-            with self._changed:
-                if not self._halted:
-                    self._changed.wait(pause if self._running else FIRST_PAUSE_SECONDS)
+            self._wait_for_room(ended, pause)
+
+    def _wait_for_room(self, ended: int, pause: float) -> None:
+        """Until an invocation more than `ended` has ended: one may have while nobody waited."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._halted or self._left_so_far != ended, pause)
 
     @property
     def _halted(self) -> bool:
@@ -241,6 +246,7 @@ class AsyncQueue:
     def _left(self) -> None:
         with self._changed:
             self._running -= 1
+            self._left_so_far += 1
             self._changed.notify_all()
 
     def _conclude(self, waiting: _Waiting, outcome: Outcome) -> None:

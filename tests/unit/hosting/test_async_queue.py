@@ -219,6 +219,14 @@ def test_a_server_has_no_more_at_once_than_it_may(house: House) -> None:
     assert most == 2
 
 
+def test_one_follows_another_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is free again is seen, however close to the look at it."""
+    monkeypatch.setattr(async_queue, "LOOK_SECONDS", 3600)
+    serving(house, MaxConcurrentInvocationsPerInstance=1)
+    for name in [ask(house) for _ in range(100)]:
+        assert output(house, name) == "AllTraffic1"
+
+
 def test_variants_have_their_shares(house: House) -> None:
     serving(house, variant("a", weight=3.0), variant("b", weight=1.0))
     told = [output(house, ask(house, b"")) for _ in range(8)]
