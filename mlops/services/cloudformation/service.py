@@ -62,6 +62,8 @@ class CloudFormationService:
         self._handlers: Mapping[str, Callable[[JsonObject], JsonObject]] = {
             "CreateStack": self._create_stack,
             "UpdateStack": self._update_stack,
+            "CancelUpdateStack": self._cancel_update,
+            "ContinueUpdateRollback": self._continue_rollback,
             "DeleteStack": self._delete_stack,
             "UpdateTerminationProtection": self._protect,
             **StackAnswers(host, self, change_sets).handlers,
@@ -235,6 +237,43 @@ class CloudFormationService:
             self._exports.value,
         )
         return [_told(o) for o in plan.outputs(known)] != [_told(o) for o in stack.outputs]
+
+    def _cancel_update(self, request: JsonObject) -> JsonObject:
+        self._roll_back(
+            request,
+            "CancelUpdateStack",
+            "UPDATE_IN_PROGRESS",
+            "CancelUpdateStack cannot be called from current stack status",
+        )
+        return {}
+
+    def _continue_rollback(self, request: JsonObject) -> JsonObject:
+        refuse(request, {"ResourcesToSkip": "delete the stack with RetainResources instead"})
+        self._roll_back(
+            request,
+            "ContinueUpdateRollback",
+            "UPDATE_ROLLBACK_FAILED",
+            "UpdateRollback cannot be continued from current stack status",
+        )
+        return {}
+
+    def _roll_back(self, request: JsonObject, operation: str, status: str, otherwise: str) -> None:
+        """Go back to before the update; what is being done for it ends."""
+        with self._host.lock:
+            stack = self.active(request["StackName"])
+            if stack is None:
+                raise _invalid(f"Stack [{request['StackName']}] does not exist")
+            if self.was_asked(stack, request, operation):
+                return
+            if stack.status != status:
+                raise _invalid(f"{otherwise}: {stack.status}")
+            back = replace(
+                stack,
+                **self.of_operation(request, operation, stack),
+                status="UPDATE_ROLLBACK_IN_PROGRESS",
+            )
+            self._host.cancel(stack.id)
+            self.start(back)
 
     # --- delete ---
 

@@ -243,6 +243,40 @@ def test_a_failed_update_without_rollback_goes_back_to_the_last_good_state(
     assert world.things == before
 
 
+def test_an_update_is_cancelled(stacks: Stacks, world: World) -> None:
+    stacks.create(TEMPLATE)
+    before = {key: dict(value) for key, value in world.things.items()}
+    reached, go = threading.Event(), threading.Event()
+
+    def gate(operation: str) -> None:
+        if operation == "UpdateEndpoint" and not reached.is_set():
+            reached.set()
+            go.wait(30)
+
+    world.gate = gate
+    stacks.ask("UpdateStack", StackName="s", TemplateBody=TEMPLATE, Parameters={"Image": "two"})
+    assert reached.wait(30)
+    stacks.ask("CancelUpdateStack", StackName="s")
+    go.set()
+    assert stacks.rested()["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+    assert world.things == before
+    with pytest.raises(ServiceError, match="cannot be called from current stack status"):
+        stacks.ask("CancelUpdateStack", StackName="s")
+
+
+def test_a_rollback_that_fails_goes_on_when_it_is_asked_to(stacks: Stacks, world: World) -> None:
+    stacks.create(TEMPLATE)
+    before = {key: dict(value) for key, value in world.things.items()}
+    world.refused["DescribeEndpoint"] = REFUSED
+    stack = stacks.update(TEMPLATE, Parameters={"Image": "two"})
+    assert stack["StackStatus"] == "UPDATE_ROLLBACK_FAILED"
+    assert "failed to update: [Endpoint]" in stack["StackStatusReason"]
+    world.refused.clear()
+    stacks.ask("ContinueUpdateRollback", StackName="s")
+    assert stacks.rested()["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+    assert world.things == before
+
+
 def test_a_name_of_ones_own_cannot_be_replaced(stacks: Stacks, world: World) -> None:
     stacks.create(template(A=model("a")))
     changed = model("a")
