@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -187,10 +187,9 @@ class ExecutionOperations:
     def list_executions(self, request: JsonObject) -> JsonObject:
         """ListPipelineExecutions, the newest first unless SortOrder says otherwise."""
         pipeline = self._pipelines.find("ListPipelineExecutions", request["PipelineName"])
-        refuse_unsupported(
-            request, {"PipelineVersionAlias": "list them all and see their PipelineVersionId"}
-        )
-        if request.get("SortBy") == "PipelineExecutionArn":
+        if "PipelineVersionAlias" in request:
+            rows, token = self._page_of_version(pipeline, request)
+        elif request.get("SortBy") == "PipelineExecutionArn":
             rows, token = self._page_by_arn(pipeline.name, request)
         else:
             rows, token = self._page_by_start(pipeline.name, request)
@@ -224,12 +223,30 @@ class ExecutionOperations:
             request, {"offset": state["offset"] + size, "newest": newest}
         )
 
-    def _page_by_arn(self, name: str, request: JsonObject) -> tuple[Any, str | None]:
-        rows = self._state.list_executions(
+    def _page_of_version(
+        self, pipeline: PipelineRecord, request: JsonObject
+    ) -> tuple[Any, str | None]:
+        """Those of the version that has the alias now (the member's documentation)."""
+        version = self._pipelines.versions.asked_for("ListPipelineExecutions", pipeline, request)
+        rows = self._within(pipeline.name, request)
+        its = [row for row in rows if row.definition == version.document["definition"]]
+        if its and self._pipelines.versions.run_by(its[0]) != version:
+            its = []  # a later version has the same definition, and counts as what they ran
+        if request.get("SortBy") == "PipelineExecutionArn":
+            its.sort(key=lambda row: row.arn, reverse=True)
+        if request.get("SortOrder") == "Ascending":
+            its.reverse()
+        return page(its, request, lambda row: row.arn)
+
+    def _within(self, name: str, request: JsonObject) -> Sequence[ExecutionRecord]:
+        return self._state.list_executions(
             name,
             started_after=moment(request.get("CreatedAfter")),
             started_before=moment(request.get("CreatedBefore")),
         )
+
+    def _page_by_arn(self, name: str, request: JsonObject) -> tuple[Any, str | None]:
+        rows = self._within(name, request)
         descending = request.get("SortOrder", "Descending") == "Descending"
         in_order = sorted(rows, key=lambda row: row.arn, reverse=descending)
         return page(in_order, request, lambda row: row.arn)

@@ -151,8 +151,19 @@ def test_versions(
     again = sagemaker.start_pipeline_execution(PipelineName="Lab", PipelineVersionId=1)
     found = ended(again["PipelineExecutionArn"])
     assert (found["PipelineVersionId"], found["PipelineExecutionStatus"]) == (1, "Succeeded")
-    with pytest.raises(sagemaker.exceptions.ResourceNotFound):
-        sagemaker.start_pipeline_execution(PipelineName="Lab", PipelineVersionAlias="none")
+    for operation in (sagemaker.start_pipeline_execution, sagemaker.list_pipeline_executions):
+        with pytest.raises(sagemaker.exceptions.ResourceNotFound):
+            operation(PipelineName="Lab", PipelineVersionAlias="none")
+    for alias, order, expected in (
+        ("old", "Descending", [again["PipelineExecutionArn"], first]),
+        ("old", "Ascending", [first, again["PipelineExecutionArn"]]),
+        ("new", "Descending", []),
+    ):
+        pages = sagemaker.get_paginator("list_pipeline_executions").paginate(
+            PipelineName="Lab", PipelineVersionAlias=alias, SortOrder=order
+        )
+        listed = [row for page in pages for row in page["PipelineExecutionSummaries"]]
+        assert [row["PipelineExecutionArn"] for row in listed] == expected
     sagemaker.delete_pipeline(PipelineName="Lab")
     with pytest.raises(sagemaker.exceptions.ResourceNotFound):
         sagemaker.list_pipeline_versions(PipelineName="Lab")
