@@ -16,7 +16,7 @@ from mlops.ports import Clock, ImageSource, RegistryImage, StateStore
 from mlops.settings import Settings
 
 if TYPE_CHECKING:
-    from mlops.services.ecr import Registry
+    from mlops.services.ecr import EcrService, Registry
 
 _TARGET = "AmazonEC2ContainerRegistry_V20150921"
 
@@ -24,6 +24,7 @@ _TARGET = "AmazonEC2ContainerRegistry_V20150921"
 @dataclass(frozen=True, slots=True)
 class _Parts:
     registry: Registry
+    service: EcrService
     ecr: WsgiApp
     distribution: WsgiApp
     image: ImageSource
@@ -53,7 +54,9 @@ class LocalRegistry:
 
     def image(self, uri: str) -> RegistryImage | None:
         """As `mlops.ports.ImageSource`."""
-        return self._made().image(uri)
+        made = self._made()
+        made.service.keep_house()
+        return made.image(uri)
 
     def clear(self) -> None:
         """Delete every repository, image and upload."""
@@ -79,5 +82,11 @@ class LocalRegistry:
             lambda: self._url().partition("//")[2],
             folder / "key",
         )
-        ecr = JsonFace("ecr", _TARGET, EcrService(registry))
-        return _Parts(registry, ecr, RegistryFace(registry), image_source(registry))
+        service = EcrService(registry)
+        return _Parts(
+            registry,
+            service,
+            JsonFace("ecr", _TARGET, service),
+            RegistryFace(registry, service.keep_house),
+            image_source(registry),
+        )

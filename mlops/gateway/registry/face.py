@@ -58,8 +58,10 @@ _logger = logging.getLogger(__name__)
 class RegistryFace:
     """A WSGI application over a `Registry`. Safe to call from several threads."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, keep_house: Callable[[], None]) -> None:
+        """`keep_house` is called before each request is answered (`EcrService.keep_house`)."""
         self._registry = registry
+        self._keep_house = keep_house
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         response = self._respond(environ)
@@ -100,6 +102,7 @@ class RegistryFace:
         handler = _HANDLERS[request.place].get(request.method)
         if handler is None:
             raise unsupported(f"{request.method[:20]} is not for this")
+        self._keep_house()
         return handler(self._registry, request)
 
     def _check_password(self, environ: Environ, body: RequestBody) -> None:

@@ -27,11 +27,12 @@ MUTABLE = "MUTABLE"
 
 def is_immutable(tag: str, setting: str, filters: Sequence[Mapping[str, str]]) -> bool:
     """Whether an image tag that exists may not be given to another image."""
-    excluded = any(_matches(tag, each["filter"]) for each in filters)
+    excluded = any(matches_wildcard(tag, each["filter"]) for each in filters)
     return setting.startswith("IMMUTABLE") != (excluded and setting.endswith("_WITH_EXCLUSION"))
 
 
-def _matches(tag: str, wildcard: str) -> bool:
+def matches_wildcard(tag: str, wildcard: str) -> bool:
+    """Whether a tag is what a text with ``*`` for anything stands for."""
     pattern = ".*".join(re.escape(part) for part in wildcard.split("*"))
     return re.fullmatch(pattern, tag) is not None
 

@@ -12,20 +12,18 @@ from mlops.errors import ServiceError
 from mlops.ports import JsonObject
 from mlops.services.ecr.image_operations import ImageOperations
 from mlops.services.ecr.layer_operations import LayerOperations
+from mlops.services.ecr.lifecycle_operations import LifecycleOperations
 from mlops.services.ecr.registry import Registry
 from mlops.services.ecr.repository_operations import RepositoryOperations
 from mlops.services.table import TableService
 
 _NO_SCANNER = "nothing here scans images"
-_NO_LIFECYCLE = "nothing here would carry the policy out"
+_NO_PREVIEW = "PutLifecyclePolicy carries a policy out at once"
 _REFUSED: Mapping[str, str] = {
     "StartImageScan": _NO_SCANNER,
     "DescribeImageScanFindings": _NO_SCANNER,
-    "PutLifecyclePolicy": _NO_LIFECYCLE,
-    "GetLifecyclePolicy": _NO_LIFECYCLE,
-    "DeleteLifecyclePolicy": _NO_LIFECYCLE,
-    "StartLifecyclePolicyPreview": _NO_LIFECYCLE,
-    "GetLifecyclePolicyPreview": _NO_LIFECYCLE,
+    "StartLifecyclePolicyPreview": _NO_PREVIEW,
+    "GetLifecyclePolicyPreview": _NO_PREVIEW,
 }
 
 
@@ -33,12 +31,16 @@ class EcrService(TableService):
     """ECR over a `Registry`. Thread-safe."""
 
     def __init__(self, registry: Registry) -> None:
+        lifecycle = LifecycleOperations(registry)
+        self.keep_house = lifecycle.carry_out_when_due
+        """To be called before whatever shows what a registry has."""
         super().__init__(
             "ecr",
             {
                 **RepositoryOperations(registry).handlers,
                 **ImageOperations(registry).handlers,
                 **LayerOperations(registry).handlers,
+                **lifecycle.handlers,
             },
             invalid_code="InvalidParameterException",
         )
@@ -52,4 +54,5 @@ class EcrService(TableService):
                 f"The local gateway does not answer ecr {operation}: {reason}",
                 status=501,
             )
+        self.keep_house()
         return super().handle(operation, request)

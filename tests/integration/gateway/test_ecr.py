@@ -200,6 +200,29 @@ def test_policies(ecr: Any, repository: str) -> None:
     assert code_of(ecr.get_repository_policy, **named) == "RepositoryPolicyNotFoundException"
 
 
+def test_a_lifecycle_policy_is_carried_out(ecr: Any, repository: str) -> None:
+    named = {"repositoryName": repository}
+    digests = [push(ecr, repository, f"image {number}".encode(), "dev-1") for number in range(3)]
+    kept = push(ecr, repository, b"kept", "prod-1")
+    untagged = {"tagStatus": "untagged", "countType": "imageCountMoreThan", "countNumber": 1}
+    rule = {"rulePriority": 1, "selection": untagged, "action": {"type": "expire"}}
+    policy = json.dumps({"rules": [rule]})
+    for call in (ecr.get_lifecycle_policy, ecr.delete_lifecycle_policy):
+        assert code_of(call, **named) == "LifecyclePolicyNotFoundException"
+    assert code_of(ecr.put_lifecycle_policy, **named, lifecyclePolicyText="{" * 100) == (
+        "InvalidParameterException"
+    )
+    assert ecr.put_lifecycle_policy(**named, lifecyclePolicyText=policy)["lifecyclePolicyText"] == (
+        policy
+    )
+    left = {each["imageDigest"] for each in ecr.list_images(**named)["imageIds"]}
+    assert left == {digests[1], digests[2], kept}
+    told = ecr.get_lifecycle_policy(**named)
+    assert told["lastEvaluatedAt"] >= ecr.describe_repositories()["repositories"][0]["createdAt"]
+    assert ecr.delete_lifecycle_policy(**named)["lifecyclePolicyText"] == policy
+    assert code_of(ecr.get_lifecycle_policy, **named) == "LifecyclePolicyNotFoundException"
+
+
 def test_tags_of_a_repository(ecr: Any, repository: str) -> None:
     arn = f"{ARN}/{repository}"
     ecr.tag_resource(resourceArn=arn, tags=[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": ""}])
@@ -232,7 +255,7 @@ def test_repositories_in_pages(ecr: Any) -> None:
 def test_what_nobody_here_would_do_is_refused_by_name(ecr: Any, repository: str) -> None:
     named = {"repositoryName": repository}
     for call, request, why in (
-        (ecr.put_lifecycle_policy, {"lifecyclePolicyText": "x" * 100}, "carry the policy out"),
+        (ecr.start_lifecycle_policy_preview, {}, "at once"),
         (ecr.describe_image_scan_findings, {"imageId": {"imageTag": "x"}}, "scans images"),
         (ecr.start_image_scan, {"imageId": {"imageTag": "x"}}, "scans images"),
     ):

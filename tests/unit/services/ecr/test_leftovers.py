@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mlops.errors import ImageUnavailable, ServiceError
-from mlops.services.ecr import Registry, image_source
+from mlops.services.ecr import EcrService, Registry, image_source
 from mlops.services.ecr.manifest import OCI_MANIFEST
 from mlops.settings import Settings
 from mlops.stores.blobs import FileBlobStore
@@ -153,3 +153,19 @@ def test_image_uris_of_this_registry(registry: Registry) -> None:
         assert find(uri) is None
     with pytest.raises(ImageUnavailable, match="has no image latest"):
         find(f"{cloud}/app")
+
+
+def test_a_lifecycle_policy_is_carried_out_every_hour(registry: Registry, clock: SetClock) -> None:
+    image, service = push(registry, "v1"), EcrService(registry)
+    selection = {"tagStatus": "any", "countType": "sinceImagePushed", "countUnit": "days"}
+    rule = {"rulePriority": 1, "selection": {**selection, "countNumber": 7}}
+    policy = json.dumps({"rules": [{**rule, "action": {"type": "expire"}}]})
+    named = {"repositoryName": "app"}
+    service.handle("PutLifecyclePolicy", {**named, "lifecyclePolicyText": policy})
+    assert service.handle("ListImages", named)["imageIds"] == [
+        {"imageDigest": image, "imageTag": "v1"}
+    ]
+    clock.at += timedelta(days=7, minutes=1)
+    assert service.handle("ListImages", named)["imageIds"] == []
+    evaluated = service.handle("GetLifecyclePolicy", named)["lastEvaluatedAt"]
+    assert evaluated == pytest.approx(clock.at.timestamp(), abs=0.01)
