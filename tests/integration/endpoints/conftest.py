@@ -89,6 +89,7 @@ class Account:
         self.sagemaker = aws("sagemaker")
         self.runtime = aws("sagemaker-runtime")
         self.s3 = aws("s3")
+        self.logs = aws("logs")
 
     def model(self, name: str = "m", **container: Any) -> str:
         self.sagemaker.create_model(

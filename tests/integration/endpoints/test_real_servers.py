@@ -192,6 +192,15 @@ def test_a_server_that_dies_comes_back(site: Site) -> None:
         assert reason.endswith("\nIt is started again in 0.5 s.")
         account.status(wanted="InService")
         assert account.invoke()["Body"] == b"blue1,2"
+        group = "/aws/sagemaker/Endpoints/e"
+        logs = account.logs
+        (listed,) = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+        assert listed["logGroupName"] == group
+        events = logs.filter_log_events(logGroupName=group, filterPattern="told")["events"]
+        assert [event["message"] for event in events] == ["told to die"]
+        stream = events[0]["logStreamName"]
+        lines = logs.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True)
+        assert lines["events"][0]["message"] == "listening"
         account.sagemaker.delete_endpoint(EndpointName="e")
         assert site.servers() == 0
 

@@ -73,6 +73,21 @@ def test_invoke(echo: Any) -> None:
     assert b"REPORT RequestId: " in base64.b64decode(answer["LogResult"])
 
 
+def test_what_a_function_prints_is_in_cloudwatch(client: Any, aws: Callable[..., Any]) -> None:
+    client.create_function(**zip_request("say", "def handler(event, context): print(event)"))
+    tail = client.invoke(FunctionName="say", Payload=b'"aloud"', LogType="Tail")["LogResult"]
+    logs = aws("logs")
+    group = "/aws/lambda/say"
+    (stream,) = logs.describe_log_streams(logGroupName=group)["logStreams"]
+    assert "/[$LATEST]" in stream["logStreamName"]
+    events = logs.get_log_events(
+        logGroupName=group, logStreamName=stream["logStreamName"], startFromHead=True
+    )["events"]
+    told = base64.b64decode(tail).decode().splitlines()
+    assert [event["message"] for event in events][-len(told) :] == told
+    assert "aloud" in told
+
+
 def test_invoke_without_a_payload_or_a_log(echo: Any) -> None:
     answer = echo.invoke(FunctionName=f"{ACCOUNT}:function:echo", Qualifier="$LATEST")
     assert json.load(answer["Payload"]) == {"said": {}}
