@@ -105,6 +105,7 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
     stacks = StackHost(state, settings, clock, lambda: listeners.url, leaving)
     world = World(Journal(settings.store), settings, clock)
     others = MotoFace(world)
+    iam = IamFace(world, others, IamService(settings).handle, settings.account_id)
     manager = ExecutionManager(
         objects,
         state,
@@ -187,14 +188,14 @@ def compose_gateway(settings: Settings, runtime: ContainerRuntime | None = None)
                 clock,
                 manager.callbacks,
             ),
-            sts=StsService(settings, clock, listeners.job_key),
+            sts=StsService(settings, clock, listeners.job_key, iam.find_role_id),
             s3=S3Face(objects),
             invocations=InvocationFace(RuntimeService(hosting)),
             faces={
                 "cloudformation": QueryFace(CLOUDFORMATION_NAMESPACE, stacks.handle),
                 "lambda": LambdaFace(LambdaService(functions)),
                 "sqs": SqsFace(queues),
-                "iam": IamFace(world, others, IamService(settings).handle),
+                "iam": iam,
                 "logs": JsonFace("logs", "Logs_20140328", LogsService(state, settings)),
                 "ecr": registry.ecr,
                 REGISTRY: registry.distribution,

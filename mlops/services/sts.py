@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
@@ -57,15 +57,23 @@ class StsService(_QueryService):
     service = "sts"
 
     def __init__(
-        self, settings: Settings, clock: Clock, key: tuple[str, str] | None = None
+        self,
+        settings: Settings,
+        clock: Clock,
+        key: tuple[str, str] | None = None,
+        find_role_id: Callable[[str], str | None] | None = None,
     ) -> None:
-        """`key`: what who assumes a role signs with, where any will not do."""
+        """`key`: what who assumes a role signs with, where any will not do.
+
+        `find_role_id` says by a role's ARN what id IAM has for it; None: there is no such role.
+        """
         super().__init__(
             {"GetCallerIdentity": self._get_caller_identity, "AssumeRole": self._assume_role}
         )
         self._settings = settings
         self._clock = clock
         self._key = key or ("ASIALOCALCREDENTIALS", "local")
+        self._find_role_id = find_role_id or implied_role_id
 
     def _get_caller_identity(self, _: JsonObject) -> JsonObject:
         account = self._settings.account_id
@@ -82,6 +90,10 @@ class StsService(_QueryService):
         account, _, role = request["RoleArn"].removeprefix("arn:aws:iam::").partition(":role/")
         if not role:
             raise ServiceError("ValidationError", f"{request['RoleArn']} is not a role's ARN")
+        role_id = self._find_role_id(request["RoleArn"])
+        if role_id is None:
+            message = f"There is no role {request['RoleArn']}: somebody has deleted it"
+            raise ServiceError("AccessDenied", message, status=403)
         session = request["RoleSessionName"]
         seconds = request.get("DurationSeconds", DEFAULT_SESSION_SECONDS)
         name = role.rpartition("/")[2]
@@ -93,7 +105,7 @@ class StsService(_QueryService):
                 "Expiration": self._clock.now() + timedelta(seconds=seconds),
             },
             "AssumedRoleUser": {
-                "AssumedRoleId": f"{_role_id(request['RoleArn'])}:{session}",
+                "AssumedRoleId": f"{role_id}:{session}",
                 "Arn": f"arn:aws:sts::{account}:assumed-role/{name}/{session}",
             },
             "PackedPolicySize": 0,
@@ -120,7 +132,7 @@ class IamService(_QueryService):
             "Role": {
                 "Path": path,
                 "RoleName": name,
-                "RoleId": _role_id(arn),
+                "RoleId": implied_role_id(arn),
                 "Arn": arn,
                 "CreateDate": _ROLES_SINCE,
                 "AssumeRolePolicyDocument": quote(json.dumps(_trust())),
@@ -154,7 +166,8 @@ def _trust() -> JsonObject:
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
-def _role_id(arn: str) -> str:
+def implied_role_id(arn: str) -> str:
+    """The id of a role that nobody has created."""
     return "AROA" + hashlib.sha256(arn.encode()).hexdigest()[:16].upper()
 
 

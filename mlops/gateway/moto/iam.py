@@ -13,16 +13,21 @@ costs none of them.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterable
+from urllib.parse import urlencode
 
 from mlops.gateway.moto.face import MotoFace
+from mlops.gateway.moto.journal import Wire
 from mlops.gateway.moto.requests import Asked
 from mlops.gateway.moto.world import World
 from mlops.gateway.protocols import query
 from mlops.gateway.router import IAM_NAMESPACE
 from mlops.gateway.wire import Environ, Response, StartResponse
 from mlops.ports import JsonObject
+from mlops.services.sts import implied_role_id
 
+_ROLE_ID = re.compile(rb"<RoleId>(\w+)</RoleId>")
 _SERVICE_LINKED = "AWSServiceRoleFor"
 
 
@@ -30,9 +35,14 @@ class IamFace:
     """The WSGI application of IAM; `own` answers for roles that nobody has created."""
 
     def __init__(
-        self, world: World, moto: MotoFace, own: Callable[[str, JsonObject], JsonObject]
+        self,
+        world: World,
+        moto: MotoFace,
+        own: Callable[[str, JsonObject], JsonObject],
+        account: str,
     ) -> None:
         self._world = world
+        self._account = account
         self._moto = moto
         self._own = own
 
@@ -54,3 +64,15 @@ class IamFace:
         if self._world.has("iam", name) or name.startswith(_SERVICE_LINKED):
             return self._moto.answer(environ, "iam", asked)
         return query.answer(environ, IAM_NAMESPACE, self._own)
+
+    def find_role_id(self, arn: str) -> str | None:
+        """The id of a role, whoever has created it; None where somebody has deleted it."""
+        account, _, path = arn.removeprefix("arn:aws:iam::").partition(":role/")
+        name = path.rpartition("/")[2]
+        if account != self._account or not self._world.has("iam", name):
+            return implied_role_id(arn)
+        form = urlencode({"Action": "GetRole", "Version": "2010-05-08", "RoleName": name})
+        headers = (("Content-Type", "application/x-www-form-urlencoded"),)
+        answer = self._world.ask("iam", "GetRole", Wire("POST", "/", "", headers, form.encode()))
+        found = _ROLE_ID.search(answer.body)
+        return found[1].decode() if found else None

@@ -373,7 +373,12 @@ def test_a_role_is_what_it_was_created_as_and_any_other_name_is_a_role(tmp_path:
         assert iam.get_role(RoleName="any")["Role"] == implied
         made = iam.create_role(RoleName="any", AssumeRolePolicyDocument=TRUST)["Role"]
         assert iam.get_role(RoleName="any")["Role"]["RoleId"] == made["RoleId"]
+        session = {"RoleArn": made["Arn"], "RoleSessionName": "session"}
+        assumed = aws("sts").assume_role(**session)["AssumedRoleUser"]
+        assert assumed["AssumedRoleId"] == f"{made['RoleId']}:session"
         iam.delete_role(RoleName="any")
+        with pytest.raises(ClientError, match=r"AccessDenied.*deleted it"):
+            aws("sts").assume_role(**session)
         with pytest.raises(iam.exceptions.NoSuchEntityException):
             iam.get_role(RoleName="any")
         assert [role["RoleName"] for role in iam.list_roles()["Roles"]] == ["made"]
