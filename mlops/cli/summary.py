@@ -10,6 +10,7 @@ from rich.text import Text
 from mlops.cli.console import marked, shown_path, table, when
 from mlops.cli.plain_text import without_controls
 from mlops.cli.view import WIDE
+from mlops.decimals import decimal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,9 +147,9 @@ def _against_gate(details: Mapping[str, Any]) -> str | None:
     gate = details.get("parameters", {}).get("MseThreshold")
     if gate is None:
         return f"{mse:.4g}"
-    # The gate as a person writes it, never 1e-06.
-    shown = f"{float(gate):.10f}".rstrip("0").rstrip(".")
-    return f"{mse:.4g} · gate {shown} · {'passed' if mse <= float(gate) else 'missed'}"
+    return (
+        f"{mse:.4g} · gate {decimal(float(gate))} · {'passed' if mse <= float(gate) else 'missed'}"
+    )
 
 
 def _package(package: Mapping[str, Any] | None) -> str | None:

@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 from mlops import __version__
+from mlops.decimals import decimal
 from mlops.web import graph, timings
 from mlops.web.graph import Edge, Node
 from mlops.web.markup import Markup, element, join
@@ -35,7 +36,7 @@ def render_report(details: Mapping[str, Any], edges: Sequence[Edge]) -> str:
         "main",
         _header(details),
         _facts(details),
-        _reason(execution),
+        _reasons(details),
         _section("Pipeline", graph.draw(_nodes(details), edges)),
         _section("Timings", _time_line(details)),
         _section("Steps", _steps(details["steps"])),
@@ -78,7 +79,8 @@ def _facts(details: Mapping[str, Any]) -> Markup:
     if (mse := metrics.get("mse")) is not None:
         gate = parameters.get("MseThreshold")
         passed = gate is None or mse <= float(gate)
-        note = "" if gate is None else f"{'passes' if passed else 'misses'} the gate of {gate}"
+        verdict = "passes" if passed else "misses"
+        note = "" if gate is None else f"{verdict} the gate of {decimal(float(gate))}"
         facts.insert(0, _fact("MSE", f"{mse:.4g}", note, "good" if passed else "bad"))
     if (r2 := metrics.get("r2")) is not None:
         facts.insert(1, _fact("R²", f"{r2:.4f}", "of the held-out test rows"))
@@ -103,9 +105,16 @@ def _fact(what: str, value: str, note: str, mood: str = "") -> Markup:
     )
 
 
-def _reason(execution: Mapping[str, Any]) -> Markup | None:
-    reason = execution.get("failure_reason")
-    return element("p", reason, class_="reason") if reason else None
+def _reasons(details: Mapping[str, Any]) -> Markup:
+    """Why the execution failed, and of each step that did. SageMaker's own reason names none."""
+    reason = details["execution"].get("failure_reason")
+    steps = [
+        f"{step['name']}: {step['failure_reason']}"
+        for step in details["steps"]
+        if step.get("failure_reason")
+    ]
+    texts = [reason, *steps] if reason else []
+    return join([element("p", text, class_="reason") for text in texts])
 
 
 def _section(title: str, content: Markup) -> Markup:

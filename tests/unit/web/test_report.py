@@ -96,6 +96,16 @@ def test_holds_the_mse_against_its_gate(details, mse, mood, words):
     assert words in page
 
 
+def test_a_failure_begins_with_the_reasons_of_its_steps(details):
+    details["execution"] |= {"status": "Failed", "failure_reason": "Step failure: one failed."}
+    details["steps"][1] |= {"status": "Failed", "failure_reason": "MSE greater than 0.000001"}
+    details["parameters"]["MseThreshold"] = 0.000001
+    page = render_report(details, [])
+    assert "misses the gate of 0.000001" in page
+    first = page.index("Step failure: one failed.")
+    assert first < page.index("Check: MSE greater than 0.000001") < page.index("Pipeline</h2>")
+
+
 def test_names_the_package_and_its_approval(details):
     page = render_report(details, [])
     assert "version 4" in page
