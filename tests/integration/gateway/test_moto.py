@@ -19,6 +19,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.httpsession import URLLib3Session
 from botocore.validate import ParamValidator
 
 from mlops.app import compose_gateway
@@ -549,19 +550,19 @@ def test_a_change_that_cannot_be_kept_is_not_made(tmp_path: Path) -> None:
 
 
 def test_moto_is_a_library_here(aws: Clients) -> None:
-    environment = dict(os.environ)
+    environment, session, client = dict(os.environ), boto3.DEFAULT_SESSION, boto3.client
+    send = URLLib3Session.send
     aws("kms").create_key()
     import moto.core.models
     import moto.core.utils
     import moto.kms.utils
-    from botocore.httpsession import URLLib3Session
     from moto.core.config import default_user_config
 
     assert dict(os.environ) == environment
     assert not moto.core.models.botocore_stubber.enabled
-    assert boto3.DEFAULT_SESSION is None
-    assert boto3.client.__module__ == "boto3"
-    assert URLLib3Session.send.__module__ == "botocore.httpsession"
+    assert boto3.DEFAULT_SESSION is session
+    assert boto3.client is client
+    assert URLLib3Session.send is send
     # What it is adapted by while it works is not left in it.
     assert moto.kms.utils.os is os
     assert moto.core.utils.datetime is sys.modules["datetime"]
