@@ -6,8 +6,7 @@ import re
 from enum import StrEnum
 from functools import cache
 
-import botocore.session
-
+from mlops.aws_model import load_service
 from mlops.errors import ServiceError
 from mlops.gateway.s3 import buckets, listing, multipart, objects
 from mlops.gateway.s3.answers import not_implemented
@@ -163,7 +162,7 @@ def _unsupported(level: Level, method: str, subresource: str) -> ServiceError:
 @cache
 def _operations() -> dict[_Route, str]:
     """Every operation of botocore's S3 model."""
-    model = botocore.session.get_session().get_service_model("s3")
+    model = load_service("s3")
     found: dict[_Route, str] = {}
     for name in model.operation_names:
         http = model.operation_model(name).http
