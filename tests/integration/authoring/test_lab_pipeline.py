@@ -53,6 +53,43 @@ def steps(text: str) -> dict[str, Any]:
     return named
 
 
+OFFLINE = """
+import logging, os, socket, sys
+
+def refuse(*arguments, **options):
+    os.write(2, b"network asked for: %r" % (arguments,))
+    os._exit(9)
+
+socket.getaddrinfo = socket.socket.connect = refuse
+hook = sys.excepthook
+from mlops.authoring import compile_target
+from mlops.settings import Settings
+from pathlib import Path
+compiled = compile_target(Settings(store=Path(sys.argv[1])), None, str)
+assert sys.excepthook is hook
+assert not logging.getLogger().handlers and logging.getLogger().level == logging.WARNING
+sys.stdout.write(compiled.definition)
+"""
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    """A compilation in a copy of the project, by a process without network and surroundings.
+
+    It holds itself to leave no hook or log handler behind, and then writes the definition.
+    """
+    clone, home = tmp_path_factory.mktemp("clone"), tmp_path_factory.mktemp("home")
+    for folder in ("mlops", "step_code", "local_data"):
+        shutil.copytree(ROOT / folder, clone / folder)
+    return subprocess.run(
+        [sys.executable, "-c", OFFLINE, str(home)],
+        cwd=clone,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(home), "AWS_PROFILE": "missing"},
+        capture_output=True,
+        text=True,
+    )
+
+
 # --- the same bytes ------------------------------------------------------------------------------
 
 
@@ -77,18 +114,10 @@ def test_a_cloud_account_gets_the_same_bytes(
     assert cloud == compiled(settings)
 
 
-def test_a_clone_elsewhere_gets_the_same_bytes(text: str, tmp_path: Path) -> None:
-    for folder in ("mlops", "step_code", "local_data"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
-    code = (
-        "from mlops.authoring import compile_target; from mlops.settings import Settings;"
-        "print(compile_target(Settings(), None, str).definition, end='')"
-    )
-    clone = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert clone.stdout == text
-    assert clone.stderr == ""
+def test_a_clone_elsewhere_gets_the_same_bytes(
+    text: str, elsewhere: subprocess.CompletedProcess[str]
+) -> None:
+    assert elsewhere.stdout == text
 
 
 def test_region_account_and_buckets_come_from_the_settings(settings: Settings) -> None:
@@ -249,34 +278,11 @@ def test_an_edited_csv_has_another_uri(settings: Settings, tmp_path: Path) -> No
 
 # --- quiet and offline ---------------------------------------------------------------------------
 
-OFFLINE = """
-import logging, os, socket, sys
 
-def refuse(*arguments, **options):
-    os.write(2, b"network asked for: %r" % (arguments,))
-    os._exit(9)
-
-socket.getaddrinfo = socket.socket.connect = refuse
-hook = sys.excepthook
-from mlops.authoring import compile_target
-from mlops.settings import Settings
-from pathlib import Path
-compile_target(Settings(store=Path(sys.argv[1])), None, str)
-assert sys.excepthook is hook
-assert not logging.getLogger().handlers and logging.getLogger().level == logging.WARNING
-"""
-
-
-def test_nothing_is_printed_sent_or_left_changed(tmp_path: Path) -> None:
-    bare = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "AWS_PROFILE": "missing"}
-    run = subprocess.run(
-        [sys.executable, "-c", OFFLINE, str(tmp_path)],
-        cwd=ROOT,
-        env=bare,
-        capture_output=True,
-        text=True,
-    )
-    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+def test_nothing_is_printed_sent_or_left_changed(
+    text: str, elsewhere: subprocess.CompletedProcess[str]
+) -> None:
+    assert (elsewhere.returncode, elsewhere.stdout, elsewhere.stderr) == (0, text, "")
 
 
 def test_a_compile_session_refuses_to_send(settings: Settings) -> None:
