@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -315,11 +317,13 @@ def _make_way_for(json_file: Path | None) -> None:
     """
     if json_file is None or (json_file.exists() and not json_file.is_file()):
         return  # a pipe or a device, /dev/stdout for one
+    if _stream_of(json_file) is not None:
+        return
     try:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         with json_file.open("a"):  # one that must not be written must not be removed either
             pass
-        json_file.unlink()
+        json_file.resolve().unlink()  # of a link, what it leads to: the link stays
     except OSError as error:
         raise UsageError(
             f"The file of --json cannot be written: {os.strerror(error.errno or 0)}",
@@ -329,4 +333,22 @@ def _make_way_for(json_file: Path | None) -> None:
 
 
 def _write_json(file: Path, document: dict[str, Any]) -> None:
-    file.write_text(json.dumps(document, indent=2, default=str) + "\n", encoding="utf-8")
+    text = json.dumps(document, indent=2, default=str) + "\n"
+    stream = _stream_of(file)
+    if stream is None:
+        file.write_text(text, encoding="utf-8")
+    else:
+        stream.write(text)
+        stream.flush()
+
+
+def _stream_of(file: Path) -> TextIO | None:
+    """The stream of this command's own that `file` is: /dev/stdout, where a shell leads it.
+
+    Opened anew, a file that stdout leads to would lose what has been written to it.
+    """
+    with suppress(OSError):
+        for stream in (sys.stdout, sys.stderr):
+            if os.path.samestat(file.stat(), os.fstat(stream.fileno())):
+                return stream
+    return None

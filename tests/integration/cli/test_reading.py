@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from .conftest import Shell, open_shell, script
+from .conftest import COMMAND, Shell, open_shell, script
 
 LONG = 300_000
 """Bytes of a log: more than one answer of the gateway brings."""
@@ -112,6 +113,21 @@ def test_the_document_goes_where_it_is_asked_for(shell: Shell, tmp_path: Any) ->
     assert not document.exists()  # nobody takes the former run's for this one's
     shown = shell("run", file, "--quiet", "--json", "/dev/stdout").stdout
     assert '"execution_arn"' in shown
+    # A name of stdout's, as /dev/stdout is, and stdout a file: it has both, and the name stays.
+    name, written = tmp_path / "stdout", tmp_path / "written"
+    name.symlink_to("/proc/self/fd/1")
+    with written.open("w") as stdout:
+        subprocess.run(
+            [COMMAND, "run", str(file), "--quiet", "--json", str(name)],
+            cwd=shell.folder,
+            env=shell.environment,
+            stdout=stdout,
+            check=True,
+        )
+    assert name.is_symlink()
+    lines = written.read_text()
+    assert lines.startswith("mlops · local")
+    assert '"execution_arn"' in lines
     for place in (tmp_path, "/proc/nowhere/x.json"):
         assert "--json" in shell("run", file, "--json", place, code=2).stderr
 
