@@ -44,7 +44,9 @@ class Me:
         time.sleep(60)
 
     def sleep(self, seconds):
-        time.sleep(seconds)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:  # a signal just before a long sleep waits for its end
+            time.sleep(min(0.1, seconds))
 
     def ignore_sigterm(self):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

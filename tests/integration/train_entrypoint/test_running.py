@@ -81,7 +81,9 @@ def test_sigterm_reaches_the_script_which_may_end_well(job: Any) -> None:
         "train.py",
         "import signal, sys, time\n"
         "def stop(*_): print('saving'); sys.exit(0)\n"
-        "signal.signal(signal.SIGTERM, stop)\nprint('ready', flush=True)\ntime.sleep(60)",
+        "signal.signal(signal.SIGTERM, stop)\nprint('ready', flush=True)\n"
+        # Naps: a signal that comes between a look for one and a long sleep waits for its end.
+        "for _ in range(600): time.sleep(0.1)",
     )
     process = job.start()
     assert process.stdout.readline() == "ready\n"
