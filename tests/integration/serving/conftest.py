@@ -147,44 +147,90 @@ SAMPLE_ROWS = 3000
 
 @dataclass(frozen=True)
 class Trained:
-    """``base`` holds model/; ``rows`` are the held-out raw rows, ``expected`` evaluate.py's."""
+    """``base`` holds model/; ``rows`` are the held-out raw rows, ``expected`` evaluate.py's answers
+    to them, ``printed`` what train.py said."""
 
     base: Path
     names: list[str]
     rows: list[dict[str, str]]
     expected: list[float]
+    printed: list[str]
 
     def csv_body(self, rows: list[dict[str, str]] | None = None) -> bytes:
         chosen = self.rows if rows is None else rows
         return "".join(",".join(row[name] for name in self.names) + "\n" for row in chosen).encode()
 
 
-PREDICT = """
-import json, sys
+TRAIN = """
+import contextlib, io, json, os, sys
+
+os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0"}
+for unused in ("pandas", "sklearn"):  # as train.py does for itself
+    sys.modules[unused] = None
 sys.path.insert(0, sys.argv[1])
-import evaluate
-folder, holdout = sys.argv[2:]
-inputs, _ = evaluate.read_holdout(holdout, evaluate.read_preprocessing(folder))
-json.dump(evaluate.predict(folder, inputs).tolist(), sys.stdout)
+import evaluate, train
+
+def told(job):
+    kept, printed = dict(vars(train)), io.StringIO()
+    exec(job["change"], vars(train))
+    with contextlib.redirect_stdout(printed):
+        status = train.main(job["arguments"])
+    vars(train).update(kept)
+    assert status == 0, printed.getvalue()
+    inputs, _ = evaluate.read_holdout(job["holdout"], evaluate.read_preprocessing(job["model"]))
+    predicted = evaluate.predict(job["model"], inputs).tolist()
+    return {"printed": printed.getvalue().splitlines(), "predicted": predicted}
+
+json.dump([told(job) for job in json.load(sys.stdin)], sys.stdout)
 """
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A model to train below `folder`. `features` replaces the descriptor's; `change` is made to
+    the module train.py first."""
+
+    folder: Path
+    features: Mapping[str, Any] | None = None
+    change: str = ""
+    epochs: int = 1
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return train_model(tmp_path_factory.mktemp("trained"))
+    (model,) = train_models(Wanted(tmp_path_factory.mktemp("trained"), epochs=2))
+    return model
 
 
-def train_model(folder: Path, features: Mapping[str, Any] | None = None) -> Trained:
-    """A model as the pipeline makes it, of a sample; `features` replaces the descriptor's."""
-    out, model = prepare(folder, features), folder / "base" / "model"
-    run_step("train.py", *channels(out), "--model-dir", model, "--epochs", 2)
-    holdout = out / "holdout" / "holdout.csv"
-    command = [sys.executable, "-c", PREDICT, str(STEP_CODE), str(model), str(holdout)]
-    expected = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    inputs = json.loads((model / "preprocessing.json").read_text())["inputs"]
+def train_models(*wanted: Wanted) -> list[Trained]:
+    """Models as the pipeline makes them, of a sample, by one process: TensorFlow's import takes
+    longer than any of them."""
+    jobs = []
+    for each in wanted:
+        out, model = prepare(each.folder, each.features), str(each.folder / "base" / "model")
+        arguments = [*channels(out), "--model-dir", model, "--epochs", each.epochs]
+        holdout = str(out / "holdout" / "holdout.csv")
+        job = {"arguments": [str(part) for part in arguments], "model": model, "holdout": holdout}
+        jobs.append({**job, "change": each.change})
+    command = [sys.executable, "-c", TRAIN, str(STEP_CODE)]
+    done = subprocess.run(
+        command, input=json.dumps(jobs), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    return [
+        as_trained(each.folder / "base", Path(job["holdout"]), one)
+        for each, job, one in zip(wanted, jobs, told, strict=True)
+    ]
+
+
+def as_trained(base: Path, holdout: Path, told: Mapping[str, Any]) -> Trained:
+    inputs = json.loads((base / "model" / "preprocessing.json").read_text())["inputs"]
     with holdout.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    return Trained(folder / "base", [row["column"] for row in inputs], rows, expected)
+    return Trained(
+        base, [row["column"] for row in inputs], rows, told["predicted"], told["printed"]
+    )
 
 
 def prepare(folder: Path, features: Mapping[str, Any] | None = None) -> Path:

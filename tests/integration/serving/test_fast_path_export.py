@@ -4,46 +4,47 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .conftest import STEP_CODE, Trained, channels, post, prepare, refuses_to_start, serving
-from .conftest import train_model as train
+from .conftest import Trained, Wanted, post, refuses_to_start, serving, train_models
 
 FAST = {"MODEL_SERVER_FAST_PATH": "1"}
 
-TRAIN_WITH = """
-import sys
-sys.path.insert(0, sys.argv[1])
-import train
-{change}
-sys.exit(train.main(sys.argv[2:]))
+WITHOUT_CONVERTER = """
+import types
+tf = types.SimpleNamespace(**vars(tf))
+tf.lite = types.SimpleNamespace()
 """
-
-
-def train_with(change: str, out: Path, base: Path) -> tuple[list[str], dict[str, Any]]:
-    """What train.py prints and records once `change` was made to it."""
-    arguments = [*map(str, channels(out)), "--model-dir", str(base / "model"), "--epochs", "1"]
-    command = [sys.executable, "-c", TRAIN_WITH.format(change=change), str(STEP_CODE), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    recorded: dict[str, Any] = json.loads((base / "model" / "fast_path.json").read_text())
-    return done.stdout.splitlines(), recorded
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "no conversion": {"change": WITHOUT_CONVERTER},
+    "different": {"change": "LARGEST_DIFFERENCE = 0.0"},
+    "words": {"features": {"numeric": [], "categorical": [{"column": "cut"}, {"column": "color"}]}},
+    "one number": {
+        "features": {"numeric": [{"column": "carat", "transform": "log"}], "categorical": []}
+    },
+}
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepare(tmp_path_factory.mktemp("prepared"))
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
+    """All that these tests look at."""
+    wanted = [Wanted(tmp_path_factory.mktemp("model"), **more) for more in VARIANTS.values()]
+    return dict(zip(VARIANTS, train_models(*wanted), strict=True))
 
 
-def test_it_is_recorded_how_equal_the_fast_path_is(trained: Trained) -> None:
-    model = trained.base / "model"
-    recorded = json.loads((model / "fast_path.json").read_text())
-    content = (model / recorded["file"]).read_bytes()
+def recorded_of(model: Trained) -> dict[str, Any]:
+    recorded: dict[str, Any] = json.loads((model.base / "model" / "fast_path.json").read_text())
+    return recorded
+
+
+def test_it_is_recorded_how_equal_the_fast_path_is(
+    models: dict[str, Trained],
+) -> None:
+    recorded = recorded_of(models["plain"])
+    content = (models["plain"].base / "model" / recorded["file"]).read_bytes()
     assert recorded["status"] == "equal"
     assert recorded["sha256"] == hashlib.sha256(content).hexdigest()
     assert recorded["compared"]["validation_rows"] > 400
@@ -55,40 +56,30 @@ def test_it_is_recorded_how_equal_the_fast_path_is(trained: Trained) -> None:
 
 
 def test_a_conversion_that_fails_leaves_the_model_and_the_reason(
-    prepared: Path, tmp_path: Path
+    models: dict[str, Trained],
 ) -> None:
-    broken = "import types; train.tf = types.SimpleNamespace(**vars(train.tf))\n"
-    broken += "train.tf.lite = types.SimpleNamespace()"
-    printed, recorded = train_with(broken, prepared, tmp_path)
+    model = models["no conversion"]
+    recorded = recorded_of(model)
     assert recorded["status"] == "absent"
     assert "TFLiteConverter" in recorded["reason"]
-    assert f"fast path: absent · {recorded['reason']}" in printed
-    assert "absent: " + recorded["reason"] in refuses_to_start(tmp_path, **FAST)
-    with serving(tmp_path) as running:
+    assert f"fast path: absent · {recorded['reason']}" in model.printed
+    assert "absent: " + recorded["reason"] in refuses_to_start(model.base, **FAST)
+    with serving(model.base) as running:
         assert post(running.port, b"0.5,Ideal,E,SI1,61,55,5.1,5.1,3.2")[0] == 200
 
 
-def test_a_fast_path_that_differs_is_recorded_and_not_served(
-    prepared: Path, tmp_path: Path
-) -> None:
-    printed, recorded = train_with("train.LARGEST_DIFFERENCE = 0.0", prepared, tmp_path)
-    assert recorded["status"] == "different"
-    assert any(line.startswith("fast path: different · largest diff") for line in printed)
-    assert "found it different" in refuses_to_start(tmp_path, **FAST)
+def test_a_fast_path_that_differs_is_recorded_and_not_served(models: dict[str, Trained]) -> None:
+    model = models["different"]
+    assert recorded_of(model)["status"] == "different"
+    assert any(line.startswith("fast path: different · largest diff") for line in model.printed)
+    assert "found it different" in refuses_to_start(model.base, **FAST)
 
 
-@pytest.mark.parametrize(
-    "features",
-    [
-        {"numeric": [], "categorical": [{"column": "cut"}, {"column": "color"}]},
-        {"numeric": [{"column": "carat", "transform": "log"}], "categorical": []},
-    ],
-    ids=["words", "one number"],
-)
+@pytest.mark.parametrize("kind", ["words", "one number"])
 def test_models_of_one_kind_of_columns_have_a_fast_path(
-    tmp_path: Path, features: dict[str, Any]
+    models: dict[str, Trained], kind: str
 ) -> None:
-    model = train(tmp_path, features)
+    model = models[kind]
     for variables in ({}, FAST):
         with serving(model.base, **variables) as running:
             status, answer = post(running.port, model.csv_body())
