@@ -56,6 +56,7 @@ def test_a_packed_body_is_unpacked() -> None:
         (gzip.compress(b"{}" * 6000)[:-9], "RequestEntityTooLargeException"),
         (gzip.compress(bytes(MAXIMUM_BODY + 1)), "RequestEntityTooLargeException"),
     ],
+    ids=["not packed", "cut off", "too large"],
 )
 def test_a_body_that_is_not_what_it_says(body: bytes, code: str) -> None:
     with pytest.raises(ServiceError) as refused:
