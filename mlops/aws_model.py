@@ -75,6 +75,15 @@ def validate_request(service: str, operation: str, request: Mapping[str, Any]) -
         raise ServiceError("ValidationException", head + "; ".join(problems))
 
 
+def without_nulls(value: Any) -> Any:
+    """A valid request without members that are null: to the model they are left out."""
+    if isinstance(value, Mapping):
+        return {name: without_nulls(child) for name, child in value.items() if child is not None}
+    if isinstance(value, list):
+        return [without_nulls(child) for child in value]
+    return value
+
+
 def find_problems(
     service: str, operation: str, value: Mapping[str, Any], *, output: bool = False
 ) -> list[str]:

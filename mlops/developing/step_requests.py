@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from mlops.aws_model import find_problems
+from mlops.aws_model import find_problems, without_nulls
 from mlops.definition import Step, StepType, render_text
 from mlops.developing.findings import Finding, Severity
 from mlops.errors import MlopsError
@@ -79,7 +79,7 @@ def _check_further(executor: JobExecutor, request: dict[str, Any], path: str) ->
     if filled is UNKNOWN:
         return
     try:
-        executor.check(filled)
+        executor.check(without_nulls(filled))
     except MlopsError as error:
         text = str(error).partition("Error Details: ")[2] or str(error)
         only_here = "does not run locally" in text

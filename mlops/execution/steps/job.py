@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from mlops import aws_model
-from mlops.aws_model import validate_request
+from mlops.aws_model import validate_request, without_nulls
 from mlops.errors import ServiceError
 from mlops.execution.container import ContainerEnd
 from mlops.execution.failures import (
@@ -137,8 +137,9 @@ class JobExecutor(ABC):
             validate_request("sagemaker", self.operation, request)
         except ServiceError as error:
             raise refused(self.operation, error) from error
-        self._check(request)
-        return request
+        sent: JsonObject = without_nulls(request)
+        self._check(sent)
+        return sent
 
     def made_of(self, run: StepRun, request: JsonObject) -> Job:
         """The job that a checked request makes."""

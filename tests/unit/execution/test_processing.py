@@ -309,6 +309,7 @@ def test_an_input_without_objects_is_named(build: Build) -> None:
         ({"S3InputMode": "Pipe"}, "S3InputMode Pipe does not run locally yet"),
         ({"S3CompressionType": "Gzip"}, "can only be used with S3InputMode Pipe"),
         ({"LocalPath": "/data"}, "must begin with /opt/ml/processing/"),
+        ({"LocalPath": None}, "must begin with /opt/ml/processing/"),  # as if it were not there
         ({"LocalPath": "/opt/ml/processing/../x"}, "must begin with /opt/ml/processing/"),
         ({"S3DataType": "Prefix"}, "enum value set: [ManifestFile, S3Prefix]"),
         ({"S3Uri": 7}, "Member must be a string"),
